@@ -1,0 +1,89 @@
+"""Checks of user input, shared by every public function: what was expected, what was got, what to do."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether `value` can be looked at now, i.e. is not traced by `jit`, `vmap` or `grad`."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) -> jax.Array:
+    """Return `x` as an array after checking that it is a set of examples, `(n, *shape)`, float and finite.
+
+    Raises:
+        ValueError: if `x` has the wrong rank, no (or fewer than `min_count`) examples, an integer type, or NaN or
+            infinite entries (values are only looked at outside traced code).
+    """
+    if not isinstance(x, (jax.Array, np.ndarray)):
+        raise ValueError(f"{name} must be an array of examples, got {type(x).__name__}")
+    if ndim is not None and x.ndim != ndim:
+        layout = {4: "(n, height, width, channels)", 2: "(n, d)"}.get(ndim, f"of rank {ndim}")
+        raise ValueError(f"{name} must have shape {layout}, got {x.shape}")
+    if x.ndim < 2:
+        raise ValueError(f"{name} must have shape (n, *example_shape), got {x.shape}; add the axis of examples")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must be floating point, got {x.dtype}; scale images to [-1, 1] first, e.g. {name} / 127.5 - 1"
+        )
+    if x.shape[0] < min_count or 0 in x.shape:
+        raise ValueError(f"{name} needs at least {min_count} non-empty example(s), got an array of shape {x.shape}")
+    x = jnp.asarray(x)
+    if is_concrete(x) and not bool(jnp.isfinite(x).all()):
+        bad = int(jnp.any(~jnp.isfinite(x), axis=tuple(range(1, x.ndim))).sum())
+        raise ValueError(f"{name} has NaN or infinite entries in {bad} of {x.shape[0]} examples; remove them first")
+    return x
+
+
+def example(name: str, y: Any, shape: tuple[int, ...] | None = None) -> jax.Array:
+    """Return `y` as one floating-point example, of the given shape if there is one.
+
+    Raises:
+        ValueError: if the type is not floating point or the shape differs.
+    """
+    y = jnp.asarray(y)
+    if not jnp.issubdtype(y.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating point, got {y.dtype}")
+    if shape is not None and y.shape != tuple(shape):
+        hint = "; batch with jax.vmap" if y.ndim == len(shape) + 1 and y.shape[1:] == tuple(shape) else ""
+        raise ValueError(f"{name} must have shape {tuple(shape)}, got {y.shape}{hint}")
+    return y
+
+
+def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `allowed`, else raise `ValueError`."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return value
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    return int(value)
+
+
+def noise_grid(sigmas: Any) -> jax.Array:
+    """Return `sigmas` after checking that it is a noise grid: at least two levels, strictly decreasing, last 0.
+
+    Raises:
+        ValueError: if it is not (values are only looked at outside traced code).
+    """
+    sigmas = jnp.asarray(sigmas)
+    if sigmas.ndim != 1 or sigmas.shape[0] < 2:
+        raise ValueError(f"sigmas must be one axis of at least two noise levels, got shape {sigmas.shape}")
+    if not jnp.issubdtype(sigmas.dtype, jnp.floating):
+        raise ValueError(f"sigmas must be floating point, got {sigmas.dtype}")
+    if is_concrete(sigmas):
+        levels = np.asarray(sigmas)
+        if not (np.isfinite(levels).all() and (np.diff(levels) < 0).all() and levels[-1] == 0):
+            raise ValueError(
+                "sigmas must be finite, strictly decreasing and end at 0 (schedules.grid makes such a grid), "
+                f"got {np.array2string(levels, precision=4, threshold=8)}"
+            )
+    return sigmas

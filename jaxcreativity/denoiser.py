@@ -1,0 +1,89 @@
+"""The contract: a denoiser maps one noisy example and its noise level to an estimate of the clean example.
+
+`denoiser(y, sigma) -> x_hat` with `y = x + sigma * noise`, `x_hat` of the shape and dtype of `y`. There is no batch
+axis (batch with `jax.vmap`). Every denoiser is a pytree, so it can be an argument of `jax.jit` and `jax.grad`.
+"""
+
+from typing import Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxcreativity import checks, pytree
+
+Example: TypeAlias = Float[Array, "*shape"]
+NoiseLevel: TypeAlias = Float[ArrayLike, ""]
+
+
+class Denoiser(Protocol):
+    """Anything callable as `denoiser(y, sigma) -> x_hat` on one example."""
+
+    def __call__(self, y: Example, sigma: NoiseLevel) -> Example:
+        """Estimate `x` from `y = x + sigma * noise`."""
+        ...
+
+
+def score(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    """Score of the noisy density, `(D(y, sigma) - y) / sigma**2`.
+
+    Exact for the Bayes-optimal denoiser (Tweedie's formula: Robbins 1956; Efron 2011); for any other denoiser it is
+    the field that the sampler follows.
+
+    Args:
+        denoiser: callable on one example.
+        y: noisy example, any shape.
+        sigma: noise level, in the units of `y`.
+    """
+    return (denoiser(y, sigma) - y) / jnp.square(sigma)
+
+
+def predicted_noise(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    """Unit-variance noise that the denoiser takes to be in `y`, `(y - D(y, sigma)) / sigma`.
+
+    This is `eps_theta` of Ho et al. (2020).
+
+    Args:
+        denoiser: callable on one example.
+        y: noisy example, any shape.
+        sigma: noise level, in the units of `y`.
+    """
+    return (y - denoiser(y, sigma)) / sigma
+
+
+@pytree.dataclass
+class Piecewise:
+    """One denoiser per noise band: `denoisers[i]` serves `edges[i] <= sigma < edges[i - 1]`.
+
+    Args:
+        edges: `(bands - 1,)`, strictly decreasing noise levels that separate the bands.
+        denoisers: one denoiser per band, that of the highest noise first.
+
+    A single `sigma` runs one denoiser only; a batched `sigma` (`vmap` over noise levels) runs all and selects.
+
+    Raises:
+        ValueError: if the counts do not fit or `edges` does not decrease.
+    """
+
+    edges: Float[ArrayLike, " bands-1"]
+    denoisers: tuple[Denoiser, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "denoisers", tuple(self.denoisers))
+        object.__setattr__(self, "edges", jnp.asarray(self.edges, dtype=jnp.result_type(float)))
+        if not self.denoisers or self.edges.shape != (len(self.denoisers) - 1,):
+            raise ValueError(
+                f"edges must have one entry fewer than there are denoisers, got shape {self.edges.shape} "
+                f"for {len(self.denoisers)} denoiser(s)"
+            )
+        if checks.is_concrete(self.edges):
+            edges = np.asarray(self.edges)
+            if not (np.isfinite(edges).all() and (edges > 0).all() and (np.diff(edges) < 0).all()):
+                raise ValueError(f"edges must be positive and strictly decreasing, got {edges}")
+
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Estimate `x` from `y` with the denoiser of the band that holds `sigma`."""
+        band = jnp.sum(jnp.asarray(sigma) < self.edges)
+        branches = [lambda y, s, denoiser=denoiser: denoiser(y, s) for denoiser in self.denoisers]
+        return jax.lax.switch(band, branches, y, jnp.asarray(sigma, y.dtype))

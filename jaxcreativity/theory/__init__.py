@@ -1,0 +1,1 @@
+"""Closed forms: what each denoiser architecture computes, and what it generates."""
