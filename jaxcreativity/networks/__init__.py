@@ -1,0 +1,7 @@
+"""Flax modules, and `bind`, which turns a module and its parameters into a denoiser."""
+
+from jaxcreativity.networks.binding import NetworkDenoiser, bind
+from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear, PixelwiseLinear
+from jaxcreativity.networks.mlp import MLP
+
+__all__ = ["MLP", "ConvLinear", "DenseLinear", "LowRankLinear", "NetworkDenoiser", "PixelwiseLinear", "bind"]

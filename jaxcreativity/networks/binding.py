@@ -1,0 +1,85 @@
+"""From a Flax module to a denoiser: input scaling and output parametrisation.
+
+A module is `module(y_scaled, sigma) -> F` on one example, F of the shape of `y_scaled`. Bound, it is the denoiser
+
+    D(y, sigma) = c_skip y + c_out F(c_in y, sigma),   c_in = 1 / sqrt(sigma^2 + sigma_data^2)
+
+| prediction | F estimates                              | c_skip                                   | c_out                  |
+|------------|------------------------------------------|------------------------------------------|------------------------|
+| `x`        | the clean example                        | 0                                        | 1                      |
+| `noise`    | the unit noise in `y`                    | 1                                        | -sigma                 |
+| `v`        | (sigma_data noise - sigma x / sigma_data) c_in | sigma_data^2 / (sigma^2 + sigma_data^2)  | -sigma sigma_data c_in |
+
+`v` is v-prediction (Salimans & Ho 2022) at `sigma_data = 1` and, up to the sign of F, the preconditioning of Karras et
+al. (2022, table 1) in general.
+"""
+
+from typing import Any, Literal, get_args
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcreativity import checks, pytree
+from jaxcreativity.denoiser import NoiseLevel
+
+Prediction = Literal["x", "noise", "v"]
+
+
+def preconditioning(prediction: Prediction, sigma: NoiseLevel, sigma_data: float) -> tuple[Any, Any, Any]:
+    """`(c_skip, c_out, c_in)` of this module's table at one noise level."""
+    total = jnp.square(sigma) + sigma_data**2
+    c_in = jax.lax.rsqrt(total)
+    if prediction == "x":
+        return 0.0, 1.0, c_in
+    if prediction == "noise":
+        return 1.0, -sigma, c_in
+    return sigma_data**2 / total, -sigma * sigma_data * c_in, c_in
+
+
+@pytree.dataclass
+class NetworkDenoiser:
+    """A Flax module with its parameters, obeying the denoiser contract; made by `bind`."""
+
+    params: Any
+    module: nn.Module = pytree.static()
+    prediction: Prediction = pytree.static(default="x")
+    sigma_data: float = pytree.static(default=1.0)
+
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Estimate `x` from `y`."""
+        y = checks.example("y", y)
+        sigma = jnp.asarray(sigma, y.dtype)
+        c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data)
+        output = self.module.apply({"params": self.params}, c_in * y, sigma)
+        if output.shape != y.shape:
+            raise ValueError(
+                f"module {type(self.module).__name__} must return its input's shape {y.shape}, got {output.shape}"
+            )
+        return (c_skip * y + c_out * output).astype(y.dtype)
+
+
+def bind(
+    module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0
+) -> NetworkDenoiser:
+    """Bind a module to its parameters.
+
+    Args:
+        module: Linen module `module(y_scaled, sigma) -> output` on one example; its attributes hashable (tuples, not
+            lists), since it is part of the denoiser's static structure.
+        params: the `"params"` collection of `module.init`.
+        prediction: what the module outputs: `"x"`, `"noise"` or `"v"`.
+        sigma_data: root mean square of the data's entries, which sets the input scale; positive.
+
+    Raises:
+        ValueError: for an unknown prediction, `sigma_data <= 0`, or an unhashable module.
+    """
+    checks.choice("prediction", prediction, get_args(Prediction))
+    if not sigma_data > 0:
+        raise ValueError(f"sigma_data must be positive, got {sigma_data}")
+    try:
+        hash(module)
+    except TypeError as error:
+        raise ValueError(f"module must have hashable attributes (tuples, not lists): {error}") from error
+    return NetworkDenoiser(params, module, prediction, float(sigma_data))

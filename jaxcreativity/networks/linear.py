@@ -1,0 +1,102 @@
+"""Trainable linear denoisers: the counterparts of `theory.linear`, with one weight per noise level.
+
+The optimal weights depend on the noise level, so each module holds a table of them and uses the entry nearest to
+`sigma` (in ratio). Weights start at zero, as the theory of early stopping assumes.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.schedules import nearest_level
+
+_zeros = nn.initializers.zeros_init()
+
+
+class _LinearModule(nn.Module):
+    """What the linear modules share.
+
+    Attributes:
+        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
+        use_bias: whether there is a bias per noise level.
+    """
+
+    levels: tuple[float, ...]
+    use_bias: bool = True
+
+    def table(self, name, shape, sigma, dtype, init=_zeros):
+        """The entry for `sigma` of a table with one parameter array per noise level."""
+        table = self.param(name, init, (len(self.levels), *shape))
+        return table[nearest_level(self.levels, sigma)].astype(dtype)
+
+    def bias(self, shape, sigma, dtype):
+        """The bias for `sigma`."""
+        return self.table("bias", shape, sigma, dtype) if self.use_bias else jnp.zeros(shape, dtype)
+
+
+class DenseLinear(_LinearModule):
+    """`A_k y + b_k` with an unrestricted `(d, d)` matrix per level; counterpart of structure `"full"`."""
+
+    @nn.compact
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Apply the level's affine map to one example."""
+        kernel = self.table("kernel", (y.size, y.size), sigma, y.dtype)
+        return (kernel @ y.ravel()).reshape(y.shape) + self.bias(y.shape, sigma, y.dtype)
+
+
+class LowRankLinear(_LinearModule):
+    """`B_k A_k y + b_k` through a code of `rank` numbers; counterpart of structure `"low_rank"`."""
+
+    rank: int = 1
+
+    @nn.compact
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Apply the level's affine map to one example."""
+        # With both factors at zero the gradient would vanish.
+        spread = nn.initializers.normal(y.size**-0.5)
+        encoder = self.table("encoder_kernel", (self.rank, y.size), sigma, y.dtype, spread)
+        decoder = self.table("decoder_kernel", (y.size, self.rank), sigma, y.dtype)
+        return (decoder @ (encoder @ y.ravel())).reshape(y.shape) + self.bias(y.shape, sigma, y.dtype)
+
+
+class PixelwiseLinear(_LinearModule):
+    """`a_k * y + b_k`, entry by entry; counterpart of structure `"pixelwise"`."""
+
+    @nn.compact
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Apply the level's affine map to one example."""
+        return self.table("kernel", y.shape, sigma, y.dtype) * y + self.bias(y.shape, sigma, y.dtype)
+
+
+class ConvLinear(_LinearModule):
+    """`w_k * y + b_k`, one circular convolution; counterpart of `"local"`, and of `"stationary"` at full size.
+
+    Evaluated by FFT: exact, as cheap for a kernel of the image's size as for a small one, and its gradient stays fast
+    inside compiled loops on CPUs, which that of XLA's convolution does not.
+
+    Attributes:
+        kernel_size: odd side of the kernel, or `None` for one as large as the image.
+    """
+
+    kernel_size: int | None = None
+
+    @nn.compact
+    def __call__(
+        self, y: Float[Array, "height width channels"], sigma: NoiseLevel
+    ) -> Float[Array, "height width channels"]:
+        """Apply the level's filter to one image."""
+        height, width, channels = y.shape
+        if self.kernel_size is None:
+            rows, columns = height, width
+        else:
+            rows = columns = self.kernel_size
+            if rows % 2 == 0 or rows > min(height, width):
+                raise ValueError(f"kernel_size must be odd and at most {min(height, width)}, got {rows}")
+        kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
+        padded = jnp.pad(kernel, ((0, height - rows), (0, width - columns), (0, 0), (0, 0)))
+        centred = jnp.roll(padded, (-(rows // 2), -(columns // 2)), axis=(0, 1))
+        response = jnp.fft.rfft2(centred, axes=(0, 1))
+        filtered = jnp.einsum("hwio,hwi->hwo", response, jnp.fft.rfft2(y, axes=(0, 1)))
+        bias = self.bias((1, 1, channels), sigma, y.dtype)
+        return jnp.fft.irfft2(filtered, s=(height, width), axes=(0, 1)) + bias

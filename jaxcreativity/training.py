@@ -1,0 +1,293 @@
+"""Training with the denoising loss: a pure step, a loop that resumes, and the loss of any denoiser.
+
+One step draws, for every noise level of the grid (or for stratified times of a schedule), `batch_size` images and
+noises of their own, and descends
+
+    mean over levels, images and entries of  weighting(sigma) |F(c_in y, sigma) - F*|^2  +  weight_penalty |kernels|^2
+
+where F is the network's output and F* the target for its prediction type (`networks.binding`). With weighting 1,
+predicting x weights the error of D equally at all levels, noise by `1 / sigma^2`, v by `1 / c_out^2`.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
+from tqdm import tqdm
+
+from jaxcreativity import checks, pytree
+from jaxcreativity.checkpoints import Checkpoints
+from jaxcreativity.denoiser import Denoiser
+from jaxcreativity.networks.binding import NetworkDenoiser, Prediction, bind, preconditioning
+from jaxcreativity.schedules import Schedule
+
+Weighting = Callable[[Float[Array, ""]], Float[Array, ""]]
+NUM_STRATA = 32
+
+
+@pytree.dataclass
+class TrainState:
+    """Everything that a training step reads and writes."""
+
+    step: Int[Array, ""]
+    params: Any
+    average: Any
+    opt_state: Any
+
+
+@pytree.dataclass
+class Objective:
+    """The denoising loss of one module; all of it is static, so it can be an argument of `jit`.
+
+    Attributes:
+        module: Linen module `module(y_scaled, sigma) -> output`.
+        prediction: what the module outputs, `"x"`, `"noise"` or `"v"`.
+        sigma_data: root mean square of the data's entries.
+        weighting: `sigma -> weight` of the squared error of the output, or `None` for 1.
+        weight_penalty: coefficient of the summed squares of all parameters whose name ends in `kernel`.
+    """
+
+    module: nn.Module = pytree.static()
+    prediction: Prediction = pytree.static()
+    sigma_data: float = pytree.static()
+    weighting: Weighting | None = pytree.static(default=None)
+    weight_penalty: float = pytree.static(default=0.0)
+
+    def __call__(
+        self,
+        params: Any,
+        x: Float[Array, "levels batch *shape"],
+        noise: Float[Array, "levels batch *shape"],
+        sigmas: Float[Array, " levels"],
+    ) -> Float[Array, ""]:
+        """The loss of this module's docstring on given images and noises."""
+
+        def example_loss(x, noise, sigma):
+            c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data)
+            y = x + sigma * noise
+            output = self.module.apply({"params": params}, c_in * y, sigma)
+            # For the noise this is (x - y) / -sigma = noise, and so on.
+            return jnp.mean(jnp.square(output - (x - c_skip * y) / c_out))
+
+        def level_loss(x, noise, sigma):
+            weight = 1.0 if self.weighting is None else self.weighting(sigma)
+            return weight * jnp.mean(jax.vmap(example_loss, in_axes=(0, 0, None))(x, noise, sigma))
+
+        return jnp.mean(jax.vmap(level_loss)(x, noise, sigmas)) + self._penalty(params)
+
+    def _penalty(self, params):
+        if not self.weight_penalty:
+            return 0.0
+        leaves = jax.tree_util.tree_leaves_with_path(params)
+        kernels = [leaf for path, leaf in leaves if str(path[-1].key).endswith("kernel")]
+        return self.weight_penalty * sum(jnp.sum(jnp.square(kernel)) for kernel in kernels)
+
+
+def fit(
+    module: nn.Module,
+    x: Float[ArrayLike, "n *shape"],
+    sigmas: Float[ArrayLike, " levels"] | Schedule,
+    *,
+    key: PRNGKeyArray,
+    num_steps: int = 2000,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    optimizer: optax.GradientTransformation | None = None,
+    prediction: Prediction = "x",
+    sigma_data: float | None = None,
+    weighting: Weighting | None = None,
+    weight_penalty: float = 0.0,
+    ema_decay: float | None = 0.999,
+    steps_per_dispatch: int | None = None,
+    checkpoint_folder: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    progress: bool = True,
+) -> NetworkDenoiser:
+    """Train a module as a denoiser of `x`.
+
+    The random numbers of step k depend on `key` and k alone, so a run that was killed and resumed ends at the same
+    parameters as one that was not.
+
+    Args:
+        module: Linen module `module(y_scaled, sigma) -> output` on one example.
+        x: training examples, floating point; kept on the device.
+        sigmas: noise grid (each step trains all of its positive levels), or a schedule (each step trains 32 times,
+            one in each of 32 equal parts of (0, 1]).
+        key: random key for initial parameters, batches and noise.
+        num_steps: optimiser steps.
+        batch_size: images per noise level and step.
+        learning_rate: peak of the default optimiser's schedule (5 % warm-up, cosine decay to 0).
+        optimizer: optax transformation; by default Adam with that schedule.
+        prediction: what the module outputs: `"x"`, `"noise"` or `"v"`.
+        sigma_data: root mean square of the data's entries, measured if not given.
+        weighting: `sigma -> weight` of the squared output error; 1 if not given.
+        weight_penalty: coefficient of the sum of squared kernels in the loss.
+        ema_decay: decay of the exponential moving average of the parameters that is returned (ramped up over the
+            first steps), or `None` for the last parameters.
+        steps_per_dispatch: optimiser steps per compiled call. By default 100, but 1 for convolutions on CPUs, whose
+            gradient XLA compiles badly inside a loop (JAX issue 12868).
+        checkpoint_folder: where to save and resume; nothing is saved if not given.
+        checkpoint_every: steps between checkpoints, a tenth of the run by default.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The network with its averaged parameters.
+
+    Raises:
+        ValueError: for bad data, grid, counts or prediction, and for a checkpoint that is damaged or belongs to
+            another configuration.
+        FloatingPointError: if the loss becomes infinite or NaN.
+    """
+    x = checks.examples("x", x)
+    for name, value in (("num_steps", num_steps), ("batch_size", batch_size)):
+        checks.positive_int(name, value)
+    if not callable(sigmas):
+        sigmas = checks.noise_grid(sigmas)[:-1].astype(x.dtype)
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+    if sigma_data is None:
+        sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
+    if optimizer is None:
+        warmup = max(1, num_steps // 20)
+        optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, num_steps + 1))
+    init_key, data_key = jax.random.split(key)
+    objective = Objective(module, prediction, sigma_data, weighting, weight_penalty)
+    state = _init(objective, optimizer, init_key, x)
+    bind(module, state.params, prediction=prediction, sigma_data=sigma_data)  # raises early on bad arguments
+
+    step = partial(_step, objective, optimizer, ema_decay, sigmas, batch_size)
+    if steps_per_dispatch is None:
+        steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
+    every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
+    run = partial(
+        _loop, step, x=x, key=data_key, num_steps=num_steps, every=every,
+        per_dispatch=checks.positive_int("steps_per_dispatch", steps_per_dispatch),
+        bar=partial(tqdm, total=num_steps, unit="step", desc=type(module).__name__, disable=not progress),
+    )  # fmt: skip
+    if checkpoint_folder is None:
+        state = run(state, save=lambda *_: None)
+    else:
+        identity = {
+            "module": repr(module), "prediction": prediction, "sigma_data": sigma_data, "num_steps": num_steps,
+            "batch_size": batch_size, "learning_rate": learning_rate, "weight_penalty": weight_penalty,
+            "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
+            "sigmas": _digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": _digest(x),
+            "key": _digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
+        }  # fmt: skip
+        with Checkpoints(checkpoint_folder, identity) as checkpoints:
+            restored = checkpoints.restore_latest(state)
+            state = run(state if restored is None else restored, save=checkpoints.save)
+    params = state.params if ema_decay is None else state.average
+    return bind(module, params, prediction=prediction, sigma_data=sigma_data)
+
+
+@partial(jax.jit, static_argnames=("num_draws", "batch_size"))
+def denoising_loss(
+    denoiser: Denoiser,
+    x: Float[Array, "n *shape"],
+    sigmas: Float[Array, " levels"],
+    key: PRNGKeyArray,
+    num_draws: int = 1,
+    batch_size: int = 256,
+) -> Float[Array, " positive_levels"]:
+    """Monte-Carlo estimate of `E |D(x + sigma noise, sigma) - x|^2` per entry, at every positive level of a grid.
+
+    Args:
+        denoiser: callable on one example.
+        x: examples to average over, each used `num_draws` times.
+        sigmas: noise grid (the final 0 is left out).
+        key: random key; the same key gives every denoiser the same noise.
+        num_draws: noises per example.
+        batch_size: examples evaluated at once.
+    """
+
+    def one(inputs):
+        x, key = inputs
+        noise = jax.random.normal(key, (num_draws, *x.shape), x.dtype)
+        error = lambda noise, sigma: jnp.mean(jnp.square(denoiser(x + sigma * noise, sigma) - x))  # noqa: E731
+        return jax.vmap(lambda s: jnp.mean(jax.vmap(error, (0, None))(noise, s)))(sigmas[:-1].astype(x.dtype))
+
+    return jnp.mean(jax.lax.map(one, (x, jax.random.split(key, x.shape[0])), batch_size=batch_size), axis=0)
+
+
+def _init(objective, optimizer, key, x) -> TrainState:
+    variables = jax.jit(objective.module.init)(key, x[0], jnp.ones((), x.dtype))
+    if set(variables) != {"params"}:
+        raise ValueError(
+            f"module {type(objective.module).__name__} has collections {sorted(variables)}; a denoiser is a pure "
+            "function of its parameters, so only 'params' is supported (use group or layer normalisation)"
+        )
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
+
+
+def _step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
+    """One optimiser step; `(state, loss)`."""
+    x, noise, levels = _draw(x, sigmas, batch_size, jax.random.fold_in(key, state.step))
+    loss, gradient = jax.value_and_grad(objective)(state.params, x, noise, levels)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = params
+    if ema_decay is not None:
+        decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+        average = optax.incremental_update(params, state.average, 1 - decay)
+    return TrainState(state.step + 1, params, average, opt_state), loss
+
+
+def _draw(x, sigmas, batch_size, key):
+    """Images, noises and noise levels of one step."""
+    index_key, noise_key, time_key = jax.random.split(key, 3)
+    levels = sigmas
+    if callable(sigmas):
+        times = (jnp.arange(NUM_STRATA) + 1 - jax.random.uniform(time_key, (NUM_STRATA,))) / NUM_STRATA
+        levels = sigmas(times).astype(x.dtype)
+    indices = jax.random.randint(index_key, (levels.shape[0], batch_size), 0, x.shape[0])
+    noise = jax.random.normal(noise_key, (*indices.shape, *x.shape[1:]), x.dtype)
+    return x[indices], noise, levels
+
+
+def _loop(step, state, *, x, key, num_steps, every, per_dispatch, bar, save):
+    """Run `step` from `state.step` to `num_steps`, `per_dispatch` steps per compiled call."""
+
+    @partial(jax.jit, donate_argnums=0)
+    def dispatch(state, x, key, count):
+        if per_dispatch == 1:
+            return step(state, x, key)
+        # A traced bound: the shorter call before a checkpoint is not compiled anew.
+        body = lambda _, carry: step(carry[0], x, key)  # noqa: E731
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), x.dtype)))
+
+    state = jax.tree.map(jnp.array, state)  # donated below: the caller keeps its own
+    done = int(state.step)
+    with bar(initial=done) as progress:
+        while done < num_steps:
+            count = min(per_dispatch, num_steps - done, every - done % every)
+            state, loss = dispatch(state, x, key, count)
+            done += count
+            if done % every == 0 or done == num_steps or per_dispatch > 1:
+                loss = float(loss)
+                if not np.isfinite(loss):
+                    raise FloatingPointError(f"the loss became {loss} before step {done}; lower the learning rate")
+                progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
+            progress.update(count)
+            if done % every == 0 or done == num_steps:
+                save(done, state)
+    return state
+
+
+def _default_steps_per_dispatch(step, state, x, key) -> int:
+    if jax.default_backend() == "cpu" and "conv_general_dilated" in str(jax.make_jaxpr(step)(state, x, key)):
+        return 1
+    return 100
+
+
+def _digest(array) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes() + str(array.shape).encode()).hexdigest()[:16]
