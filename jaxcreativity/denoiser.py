@@ -4,7 +4,8 @@
 axis (batch with `jax.vmap`). Every denoiser is a pytree, so it can be an argument of `jax.jit` and `jax.grad`.
 """
 
-from typing import Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,11 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcreativity import checks, pytree
 
 Example: TypeAlias = Float[Array, "*shape"]
-NoiseLevel: TypeAlias = Float[ArrayLike, ""]
+Scalar: TypeAlias = Float[ArrayLike, ""] | int
+NoiseLevel: TypeAlias = Scalar
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """Anything callable as `denoiser(y, sigma) -> x_hat` on one example."""
 
@@ -25,7 +28,7 @@ class Denoiser(Protocol):
         ...
 
 
-def score(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+def score(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
     """Score of the noisy density, `(D(y, sigma) - y) / sigma**2`.
 
     Exact for the Bayes-optimal denoiser (Tweedie's formula: Robbins 1956; Efron 2011); for any other denoiser it is
@@ -39,7 +42,7 @@ def score(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> F
     return (denoiser(y, sigma) - y) / jnp.square(sigma)
 
 
-def predicted_noise(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+def predicted_noise(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
     """Unit-variance noise that the denoiser takes to be in `y`, `(y - D(y, sigma)) / sigma`.
 
     This is `eps_theta` of Ho et al. (2020).
@@ -66,8 +69,8 @@ class Piecewise:
         ValueError: if the counts do not fit or `edges` does not decrease.
     """
 
-    edges: Float[ArrayLike, " bands-1"]
-    denoisers: tuple[Denoiser, ...]
+    edges: Float[ArrayLike, " edges"] | Sequence[float]
+    denoisers: Sequence[Denoiser]
 
     def __post_init__(self):
         object.__setattr__(self, "denoisers", tuple(self.denoisers))
@@ -82,7 +85,7 @@ class Piecewise:
             if not (np.isfinite(edges).all() and (edges > 0).all() and (np.diff(edges) < 0).all()):
                 raise ValueError(f"edges must be positive and strictly decreasing, got {edges}")
 
-    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y` with the denoiser of the band that holds `sigma`."""
         band = jnp.sum(jnp.asarray(sigma) < self.edges)
         branches = [lambda y, s, denoiser=denoiser: denoiser(y, s) for denoiser in self.denoisers]

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxcreativity import checks
-from jaxcreativity.denoiser import Denoiser, NoiseLevel
+from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
 
 Method = Literal["ddim", "heun"]
 
 
-def step_coefficients(sigma: NoiseLevel, sigma_next: NoiseLevel, eta: NoiseLevel) -> tuple[Array, Array]:
+def step_coefficients(sigma: NoiseLevel, sigma_next: NoiseLevel, eta: Scalar) -> tuple[Array, Array]:
     """`(c, tau)` of the step rule above, for `0 <= sigma_next < sigma` and `0 <= eta <= 1`."""
     ratio = jnp.asarray(sigma_next) / sigma
     kept = 1 - eta**2 * (1 - ratio**2)
@@ -34,7 +34,7 @@ def sample(
     z: Float[ArrayLike, "*shape"],
     sigmas: Float[ArrayLike, " levels"],
     *,
-    eta: float | Float[Array, ""] = 0.0,
+    eta: Scalar = 0.0,
     key: PRNGKeyArray | None = None,
     method: Method = "ddim",
     unroll: int | bool = 1,
@@ -70,7 +70,7 @@ def trajectory(
     z: Float[ArrayLike, "*shape"],
     sigmas: Float[ArrayLike, " levels"],
     *,
-    eta: float | Float[Array, ""] = 0.0,
+    eta: Scalar = 0.0,
     key: PRNGKeyArray | None = None,
     method: Method = "ddim",
     unroll: int | bool = 1,

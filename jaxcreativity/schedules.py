@@ -86,7 +86,7 @@ def log_linear(sigma_min: float, sigma_max: float) -> Schedule:
     return partial(_log_linear, sigma_min=sigma_min, sigma_max=sigma_max)
 
 
-def grid(schedule: Schedule, num_steps: int) -> Float[Array, " num_steps+1"]:
+def grid(schedule: Schedule, num_steps: int) -> Float[Array, " {num_steps}+1"]:
     """Noise levels of a sampler with `num_steps` steps: `(num_steps + 1,)`, strictly decreasing, last 0.
 
     A schedule with `sigma(0) = 0` is read at `t = 1, 1 - 1/num_steps, ..., 0`. One with a positive lowest level is
@@ -108,7 +108,7 @@ def grid(schedule: Schedule, num_steps: int) -> Float[Array, " num_steps+1"]:
     return checks.noise_grid(levels)
 
 
-def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Float[ArrayLike, ""]) -> Int[Array, ""]:
+def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Float[ArrayLike, ""] | int) -> Int[Array, ""]:
     """Index of the entry of `levels` that is nearest to `sigma` in ratio (both positive)."""
     levels = jnp.asarray(levels, dtype=jnp.result_type(float))
     return jnp.argmin(jnp.abs(jnp.log(levels) - jnp.log(jnp.asarray(sigma, levels.dtype))))

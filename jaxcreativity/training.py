@@ -110,6 +110,7 @@ def fit(
     checkpoint_folder: str | Path | None = None,
     checkpoint_every: int | None = None,
     progress: bool = True,
+    label: str | None = None,
 ) -> NetworkDenoiser:
     """Train a module as a denoiser of `x`.
 
@@ -137,6 +138,7 @@ def fit(
         checkpoint_folder: where to save and resume; nothing is saved if not given.
         checkpoint_every: steps between checkpoints, a tenth of the run by default.
         progress: whether to show a progress bar.
+        label: what the progress bar calls the run; the module's name by default.
 
     Returns:
         The network with its averaged parameters.
@@ -170,7 +172,7 @@ def fit(
     run = partial(
         _loop, step, x=x, key=data_key, num_steps=num_steps, every=every,
         per_dispatch=checks.positive_int("steps_per_dispatch", steps_per_dispatch),
-        bar=partial(tqdm, total=num_steps, unit="step", desc=type(module).__name__, disable=not progress),
+        bar=partial(tqdm, total=num_steps, unit="step", desc=label or type(module).__name__, disable=not progress),
     )  # fmt: skip
     if checkpoint_folder is None:
         state = run(state, save=lambda *_: None)

@@ -4,14 +4,14 @@ A module is `module(y_scaled, sigma) -> F` on one example, F of the shape of `y_
 
     D(y, sigma) = c_skip y + c_out F(c_in y, sigma),   c_in = 1 / sqrt(sigma^2 + sigma_data^2)
 
-| prediction | F estimates                              | c_skip                                   | c_out                  |
-|------------|------------------------------------------|------------------------------------------|------------------------|
-| `x`        | the clean example                        | 0                                        | 1                      |
-| `noise`    | the unit noise in `y`                    | 1                                        | -sigma                 |
-| `v`        | (sigma_data noise - sigma x / sigma_data) c_in | sigma_data^2 / (sigma^2 + sigma_data^2)  | -sigma sigma_data c_in |
+| prediction | F estimates           | c_skip                | c_out                  |
+|------------|-----------------------|-----------------------|------------------------|
+| `x`        | the clean example     | 0                     | 1                      |
+| `noise`    | the unit noise in `y` | 1                     | -sigma                 |
+| `v`        | the velocity          | (sigma_data c_in)^2   | -sigma sigma_data c_in |
 
-`v` is v-prediction (Salimans & Ho 2022) at `sigma_data = 1` and, up to the sign of F, the preconditioning of Karras et
-al. (2022, table 1) in general.
+The velocity is `c_in (sigma_data noise - sigma x / sigma_data)`: v-prediction (Salimans & Ho 2022) at
+`sigma_data = 1` and, up to the sign of F, the preconditioning of Karras et al. (2022, table 1) in general.
 """
 
 from typing import Any, Literal, get_args
@@ -60,9 +60,7 @@ class NetworkDenoiser:
         return (c_skip * y + c_out * output).astype(y.dtype)
 
 
-def bind(
-    module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0
-) -> NetworkDenoiser:
+def bind(module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0) -> NetworkDenoiser:
     """Bind a module to its parameters.
 
     Args:

@@ -28,7 +28,7 @@ class _LinearModule(nn.Module):
     def table(self, name, shape, sigma, dtype, init=_zeros):
         """The entry for `sigma` of a table with one parameter array per noise level."""
         table = self.param(name, init, (len(self.levels), *shape))
-        return table[nearest_level(self.levels, sigma)].astype(dtype)
+        return table[nearest_level(jnp.array(self.levels), sigma)].astype(dtype)
 
     def bias(self, shape, sigma, dtype):
         """The bias for `sigma`."""
@@ -96,7 +96,7 @@ class ConvLinear(_LinearModule):
         kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
         padded = jnp.pad(kernel, ((0, height - rows), (0, width - columns), (0, 0), (0, 0)))
         centred = jnp.roll(padded, (-(rows // 2), -(columns // 2)), axis=(0, 1))
-        response = jnp.fft.rfft2(centred, axes=(0, 1))
+        response = jnp.fft.rfft2(centred, axes=(0, 1)).conj()  # cross-correlation, as in flax.linen.Conv
         filtered = jnp.einsum("hwio,hwi->hwo", response, jnp.fft.rfft2(y, axes=(0, 1)))
         bias = self.bias((1, 1, channels), sigma, y.dtype)
         return jnp.fft.irfft2(filtered, s=(height, width), axes=(0, 1)) + bias

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import checks, pytree
-from jaxcreativity.denoiser import Denoiser, NoiseLevel
+from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
 from jaxcreativity.sampling import step_coefficients
 from jaxcreativity.schedules import nearest_level
 from jaxcreativity.theory.gaussian import Gaussian
@@ -33,12 +33,14 @@ class AffineDenoiser:
         ValueError: if the shapes do not fit.
     """
 
-    levels: Float[Array, " levels"]
-    matrices: Float[Array, "levels d d"]
-    biases: Float[Array, "levels d"]
+    levels: Float[ArrayLike, " levels"]
+    matrices: Float[ArrayLike, "levels d d"]
+    biases: Float[ArrayLike, "levels d"]
     shape: tuple[int, ...] = pytree.static()
 
     def __post_init__(self):
+        for name in ("levels", "matrices", "biases"):
+            object.__setattr__(self, name, jnp.asarray(getattr(self, name)))
         n, d = self.levels.shape[0], int(np.prod(self.shape))
         if self.matrices.shape != (n, d, d) or self.biases.shape != (n, d):
             raise ValueError(
@@ -46,7 +48,7 @@ class AffineDenoiser:
                 f"got {self.matrices.shape} and {self.biases.shape}"
             )
 
-    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.shape)
         matrix, bias = self.at(sigma)
@@ -91,9 +93,9 @@ def from_denoiser(denoiser: Denoiser, sigmas: Float[ArrayLike, " levels"], shape
     return affine
 
 
-def generated(denoiser: AffineDenoiser, sigmas: Float[ArrayLike, " levels"], eta: float | Array) -> Gaussian:
+def generated(denoiser: AffineDenoiser, sigmas: Float[ArrayLike, " levels"], eta: Scalar) -> Gaussian:
     """The law that `sampling.sample` generates with an affine denoiser (this module's recursion)."""
-    sigmas = checks.noise_grid(sigmas)
+    sigmas = checks.noise_grid(sigmas).astype(denoiser.biases.dtype)
     d = denoiser.biases.shape[1]
     eye = jnp.eye(d, dtype=denoiser.biases.dtype)
 

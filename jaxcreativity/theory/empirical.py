@@ -1,7 +1,7 @@
 """No constraint: the Bayes-optimal denoiser of a finite training set, which memorises it."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import checks, pytree, reduce
 from jaxcreativity.denoiser import NoiseLevel
@@ -24,9 +24,9 @@ class EmpiricalDenoiser:
 
     Raises:
         ValueError: if the data are empty, not floating point, not finite, or `chunk_size < 1`.
-    """  # noqa: D400, D415
+    """
 
-    data: Float[Array, "n *shape"]
+    data: Float[ArrayLike, "n *shape"]
     chunk_size: int | None = pytree.static(default=None)
 
     def __post_init__(self):
@@ -34,7 +34,7 @@ class EmpiricalDenoiser:
         if self.chunk_size is not None:
             checks.positive_int("chunk_size", self.chunk_size)
 
-    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.data.shape[1:])
         data = self.data.astype(y.dtype).reshape(self.data.shape[0], -1)

@@ -2,9 +2,9 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from jaxcreativity import pytree
+from jaxcreativity import checks, pytree
 from jaxcreativity.theory import spectral
 
 
@@ -20,10 +20,12 @@ class Gaussian:
         ValueError: if the shapes do not fit.
     """
 
-    mean: Float[Array, " d"]
-    covariance: Float[Array, "d d"]
+    mean: Float[ArrayLike, " d"]
+    covariance: Float[ArrayLike, "d d"]
 
     def __post_init__(self):
+        object.__setattr__(self, "mean", jnp.asarray(self.mean))
+        object.__setattr__(self, "covariance", jnp.asarray(self.covariance))
         if self.mean.ndim != 1 or self.covariance.shape != 2 * self.mean.shape:
             raise ValueError(
                 f"need mean (d,) and covariance (d, d), got {self.mean.shape} and {self.covariance.shape}; "
@@ -36,7 +38,7 @@ class Gaussian:
         root = spectral.decompose(self.covariance[None])
         return self.mean[None] + spectral.apply(_sqrt, root, (), noise.T[None])[0].T
 
-    def log_prob(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+    def log_prob(self, x: Float[ArrayLike, " d"]) -> Float[Array, ""]:
         """Log-density at one vector, in nats; with a singular covariance, `inf` or `-inf`."""
         u = x - self.mean
         values, vectors = jnp.linalg.eigh(self.covariance)
@@ -50,8 +52,13 @@ class Gaussian:
         return jnp.where(jnp.any(singular), degenerate, inside)
 
 
-def fit(x: Float[Array, "n *shape"]) -> Gaussian:
-    """The Gaussian with the mean and the covariance (divided by n) of a set of examples, flattened."""
+def fit(x: Float[ArrayLike, "n *shape"]) -> Gaussian:
+    """The Gaussian with the mean and the covariance (divided by n) of a set of examples, flattened.
+
+    Raises:
+        ValueError: if `x` is empty, not floating point or not finite.
+    """
+    x = checks.examples("x", x)
     flat = x.reshape(x.shape[0], -1)
     mean = flat.mean(axis=0)
     centred = flat - mean[None]
@@ -65,7 +72,7 @@ def wasserstein2(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
 
     Source: Dowson & Landau (1982). The difference of traces is taken in the dtype of the input: in float32 distances
     below about `1e-3 sqrt(tr C)` are rounding.
-    """  # noqa: D400, D415
+    """
     d = p.mean.shape[0]
     root = spectral.apply(_sqrt, spectral.decompose(p.covariance[None]), (), jnp.eye(d, dtype=p.mean.dtype)[None])[0]
     product = jnp.linalg.multi_dot([root, q.covariance, root], precision="highest")

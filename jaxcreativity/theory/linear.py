@@ -29,9 +29,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from jaxcreativity import checks, pytree
-from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.denoiser import NoiseLevel, Scalar
 from jaxcreativity.sampling import step_coefficients
-from jaxcreativity.theory import affine, spectral
+from jaxcreativity.theory import affine, fourier, gains, spectral
 from jaxcreativity.theory.affine import AffineDenoiser
 from jaxcreativity.theory.gaussian import Gaussian
 
@@ -58,15 +58,15 @@ class LinearDenoiser:
     prediction: Prediction = pytree.static()
     kernel_size: int | None = pytree.static()
 
-    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.mean.shape)
         gain_at = _gain_parameters(self, sigma)
         u = _to_blocks(self, y - self.mean.astype(y.dtype))
         if self.structure == "local":
-            u = _multiply(_frequency_response(self, gain_at), u)
+            u = fourier.multiply(_frequency_response(self, gain_at), u)
         else:
-            u = spectral.apply(_GAINS[self.prediction], self.spectrum, (self.kept, *gain_at), u)
+            u = spectral.apply(gains.GAINS[self.prediction], self.spectrum, (self.kept, *gain_at), u)
         return (self.mean + _from_blocks(self, u)).astype(y.dtype)
 
 
@@ -76,11 +76,11 @@ def fit(
     *,
     kernel_size: int | None = None,
     rank: int | None = None,
-    weight_decay: float | Float[Array, ""] = 0.0,
+    weight_decay: Scalar = 0.0,
     prediction: Prediction = "x",
-    training_time: float | Float[Array, ""] | None = None,
+    training_time: Scalar | None = None,
     bias: bool = True,
-    sigma_data: float | Float[Array, ""] | None = None,
+    sigma_data: Scalar | None = None,
 ) -> LinearDenoiser:
     """The affine denoiser that the denoising loss on `x` selects within a structure, for every noise level.
 
@@ -157,8 +157,8 @@ def predict_sample(
         ValueError: for a bad grid or a `z` of another shape.
     """
     z = checks.example("z", z, denoiser.mean.shape)
-    sigmas = checks.noise_grid(sigmas)
-    start = sigmas[0].astype(z.dtype) * z - denoiser.mean.astype(z.dtype)
+    sigmas = checks.noise_grid(sigmas).astype(denoiser.mean.dtype)
+    start = sigmas[0] * z - denoiser.mean
     u = _transfer(denoiser, sigmas, 0.0, _to_blocks(denoiser, start))
     return (denoiser.mean + _from_blocks(denoiser, u)).astype(z.dtype)
 
@@ -167,7 +167,7 @@ def generated(
     denoiser: LinearDenoiser | AffineDenoiser,
     sigmas: Float[ArrayLike, " levels"],
     *,
-    eta: float | Float[Array, ""] = 0.0,
+    eta: Scalar = 0.0,
 ) -> Gaussian:
     """The Gaussian that `sampling.sample` generates, exact for the given finite grid.
 
@@ -184,19 +184,18 @@ def generated(
     """
     if isinstance(denoiser, AffineDenoiser):
         return affine.generated(denoiser, sigmas, eta)
-    sigmas = checks.noise_grid(sigmas)
+    sigmas = checks.noise_grid(sigmas).astype(denoiser.mean.dtype)
     start = _to_blocks(denoiser, -denoiser.mean)
     mean = denoiser.mean + _from_blocks(denoiser, _transfer(denoiser, sigmas, eta, start))
     if denoiser.structure == "local":
         blocks = _local_moments(denoiser, sigmas, eta)[1]
     else:
-        function = partial(_sampled_variance, _GAINS[denoiser.prediction])
-        parameters = (denoiser.kept, sigmas, jnp.asarray(eta), *_gain_parameters(denoiser, sigmas))
-        blocks = spectral.apply(function, denoiser.spectrum, parameters, _identity_like(denoiser.spectrum.matrix))
+        eye = _identity_like(denoiser.spectrum.matrix)
+        blocks = _apply_chain(gains.sampled_variance, denoiser, sigmas, eta, eye)
     return Gaussian(mean.ravel(), _dense(denoiser, blocks))
 
 
-def generated_limit(denoiser: LinearDenoiser, sigma_max: float | Float[Array, ""]) -> Gaussian:
+def generated_limit(denoiser: LinearDenoiser, sigma_max: Scalar) -> Gaussian:
     """The Gaussian generated in the limit of infinitely many deterministic steps from `sigma_max` to 0.
 
     `du / d log sigma = (1 - gain) u` gives each eigenmode the factor `G = sqrt(l / (l + sigma_max^2))`, so the
@@ -215,66 +214,16 @@ def generated_limit(denoiser: LinearDenoiser, sigma_max: float | Float[Array, ""
             "use generated(denoiser, schedules.grid(schedule, 1000)) instead"
         )
     keeps_noise = jnp.asarray(denoiser.prediction == "noise")
-    parameters = (denoiser.kept, jnp.asarray(sigma_max, denoiser.mean.dtype), keeps_noise.astype(denoiser.mean.dtype))
+    parameters = (
+        denoiser.kept,
+        jnp.asarray(sigma_max, denoiser.mean.dtype),
+        keeps_noise.astype(denoiser.mean.dtype),
+    )
     start = _to_blocks(denoiser, -denoiser.mean)
-    moved = _from_blocks(denoiser, spectral.apply(_limit_gain, denoiser.spectrum, parameters, start))
+    moved = _from_blocks(denoiser, spectral.apply(gains.limit_gain, denoiser.spectrum, parameters, start))
     eye = _identity_like(denoiser.spectrum.matrix)
-    blocks = spectral.apply(_limit_variance, denoiser.spectrum, parameters, eye)
+    blocks = spectral.apply(gains.limit_variance, denoiser.spectrum, parameters, eye)
     return Gaussian((denoiser.mean + moved).ravel(), _dense(denoiser, blocks))
-
-
-# --- gains, elementwise in the eigenvalue -------------------------------------------------------------------------
-
-
-def _x_gain(values, kept, variance, penalty, time):
-    total = values + variance + penalty
-    return kept * values * (1 - _untrained(total, time)) / total
-
-
-def _noise_gain(values, kept, variance, penalty, time):
-    total = values + variance + penalty
-    seen = (values + penalty + variance * _untrained(total, time)) / total
-    return kept * seen + (1 - kept)
-
-
-_GAINS = {"x": _x_gain, "noise": _noise_gain}
-
-
-def _untrained(total, time):
-    """e^{-t a}, with a well-defined derivative at `t = inf`."""
-    finished = jnp.isinf(time)
-    return jnp.where(finished, 0.0, jnp.exp(-jnp.where(finished, 0.0, time) * total))
-
-
-def _sampled_gain(gain, values, kept, sigmas, eta, *gain_at):
-    def step(product, inputs):
-        sigma, sigma_next, *parameters = inputs
-        c, _ = step_coefficients(sigma, sigma_next, eta)
-        return product * ((1 - c) * gain(values, kept, *parameters) + c), None
-
-    return jax.lax.scan(step, jnp.ones_like(values), _levels(sigmas, gain_at))[0]
-
-
-def _sampled_variance(gain, values, kept, sigmas, eta, *gain_at):
-    def step(variance, inputs):
-        sigma, sigma_next, *parameters = inputs
-        c, tau = step_coefficients(sigma, sigma_next, eta)
-        return jnp.square((1 - c) * gain(values, kept, *parameters) + c) * variance + tau**2, None
-
-    start = jnp.full_like(values, 1.0) * sigmas[0] ** 2
-    return jax.lax.scan(step, start, _levels(sigmas, gain_at))[0]
-
-
-def _limit_gain(values, kept, sigma_max, keeps_noise):
-    ratio = values / (values + sigma_max**2)
-    positive = ratio > 0
-    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), 0.0)
-    return kept * root + (1 - kept) * keeps_noise
-
-
-def _limit_variance(values, kept, sigma_max, keeps_noise):
-    seen = values * sigma_max**2 / (values + sigma_max**2)
-    return kept * seen + (1 - kept) * keeps_noise * sigma_max**2
 
 
 def _gain_parameters(denoiser, sigma):
@@ -284,21 +233,21 @@ def _gain_parameters(denoiser, sigma):
     scale = jnp.ones_like(variance)
     if denoiser.sigma_data is not None:
         scale = variance + jnp.square(denoiser.sigma_data)
-    return variance, denoiser.weight_decay * scale, denoiser.training_time / scale
-
-
-# --- the chain ----------------------------------------------------------------------------------------------------
-
-
-def _levels(sigmas, gain_at):
-    return (sigmas[:-1], sigmas[1:], *(parameter[:-1] for parameter in gain_at))
+    # An infinite time does not depend on the scale; inf / scale would have a NaN derivative.
+    time_scale = jnp.where(jnp.isinf(denoiser.training_time), 1.0, scale)
+    return variance, denoiser.weight_decay * scale, denoiser.training_time / time_scale
 
 
 def _transfer(denoiser, sigmas, eta, u):
     """The state about m at the end of the noise-free chain that starts at `u`, in blocks."""
     if denoiser.structure == "local":
-        return _multiply(_local_moments(denoiser, sigmas, eta)[0], u)
-    function = partial(_sampled_gain, _GAINS[denoiser.prediction])
+        return fourier.multiply(_local_moments(denoiser, sigmas, eta)[0], u)
+    return _apply_chain(gains.sampled_gain, denoiser, sigmas, eta, u)
+
+
+def _apply_chain(function, denoiser, sigmas, eta, u):
+    """`function` (of `gains`, over a whole grid) of M, times `u`."""
+    function = partial(function, gains.GAINS[denoiser.prediction])
     parameters = (denoiser.kept, sigmas, jnp.asarray(eta), *_gain_parameters(denoiser, sigmas))
     return spectral.apply(function, denoiser.spectrum, parameters, u)
 
@@ -313,12 +262,12 @@ def _local_moments(denoiser, sigmas, eta):
         sigma, sigma_next, *gain_at = inputs
         c, tau = step_coefficients(sigma, sigma_next, eta)
         F = (1 - c) * _frequency_response(denoiser, gain_at) + c * eye
-        covariance = _multiply(F, _multiply(covariance, F.conj().swapaxes(1, 2))) + tau**2 * eye
-        return (_multiply(F, transfer), covariance), None
+        covariance = fourier.multiply(F, fourier.multiply(covariance, F.conj().swapaxes(1, 2))) + tau**2 * eye
+        return (fourier.multiply(F, transfer), covariance), None
 
     response = _frequency_response(denoiser, [p[0] for p in _gain_parameters(denoiser, sigmas)])
     eye = eye.astype(response.dtype)
-    levels = _levels(sigmas, _gain_parameters(denoiser, sigmas))
+    levels = gains.per_step(sigmas, _gain_parameters(denoiser, sigmas))
     return jax.lax.scan(step, (eye, sigmas[0] ** 2 * eye), levels)[0]
 
 
@@ -328,15 +277,14 @@ def _frequency_response(denoiser, gain_at) -> Inexact[Array, "frequencies channe
     k = denoiser.kernel_size
     centre = (k * k // 2) * channels
     columns = jnp.eye(k * k * channels, dtype=denoiser.mean.dtype)[:, centre : centre + channels]
-    weights = spectral.apply(_GAINS[denoiser.prediction], denoiser.spectrum, (denoiser.kept, *gain_at), columns[None])
+    weights = spectral.apply(
+        gains.GAINS[denoiser.prediction], denoiser.spectrum, (denoiser.kept, *gain_at), columns[None]
+    )
     kernel = weights.reshape(k, k, channels, channels)  # row offset, column offset, input, output
-    padded = jnp.pad(kernel, ((0, height - k), (0, width - k), (0, 0), (0, 0)))
-    centred = jnp.roll(padded, (-(k // 2), -(k // 2)), axis=(0, 1))
-    response = jnp.fft.fft2(centred, axes=(0, 1)).conj()  # correlation, not convolution
-    return response.reshape(height * width, channels, channels).swapaxes(1, 2)
+    return fourier.frequency_response(kernel, height, width)
 
 
-# --- coordinates in which M is block-diagonal -----------------------------------------------------------------------
+# --- coordinates in which M is block-diagonal --------------------------------------------------------------------------
 
 
 def _to_blocks(denoiser, image) -> Inexact[Array, "blocks b"]:
@@ -360,8 +308,8 @@ def _dense(denoiser, blocks) -> Float[Array, "d d"]:
         return 0.5 * (blocks[0] + blocks[0].T)
     height, width, channels = denoiser.mean.shape
     rows, columns = np.divmod(np.arange(height * width), width)
-    autocovariance = _autocovariance(blocks.reshape(height, width, channels, channels))
-    return _pairs(autocovariance, rows, columns)
+    autocovariance = fourier.autocovariance(blocks.reshape(height, width, channels, channels))
+    return fourier.covariance_between(autocovariance, rows, columns)
 
 
 def _second_moment(structure, u, kernel_size) -> Inexact[Array, "blocks b b"]:
@@ -373,54 +321,18 @@ def _second_moment(structure, u, kernel_size) -> Inexact[Array, "blocks b b"]:
     if structure == "pixelwise":
         return jnp.mean(jnp.square(u), axis=0).reshape(-1, 1, 1)
     _, height, width, channels = u.shape
-    power = _mean_power_spectrum(u)
+    power = fourier.mean_power_spectrum(u)
     if structure == "stationary":
         return power.reshape(height * width, channels, channels)
     offsets = np.divmod(np.arange(kernel_size**2), kernel_size)
-    return _pairs(_autocovariance(power), *offsets)[None]
-
-
-def _mean_power_spectrum(u, chunk_size=1024) -> Inexact[Array, "height width channels channels"]:
-    """`mean_i X_i(f) X_i(f)^H` with the unitary Fourier transform, a chunk of images at a time."""
-
-    def total(chunk):
-        transformed = jnp.fft.fft2(chunk, axes=(1, 2), norm="ortho")
-        return jnp.einsum("nhwc,nhwe->hwce", transformed, transformed.conj(), precision="highest")
-
-    n = u.shape[0]
-    whole = n - n % chunk_size
-    power = total(u[whole:])
-    if whole:
-        chunks = u[:whole].reshape(-1, chunk_size, *u.shape[1:])
-        power = power + jax.lax.scan(lambda s, chunk: (s + total(chunk), None), jnp.zeros_like(power), chunks)[0]
-    return power / n
-
-
-def _autocovariance(power) -> Float[Array, "height width channels channels"]:
-    """Entry `delta`: `E[x_c(p + delta) x_e(p)]`, from the (C, C) power spectrum."""
-    return jnp.fft.ifft2(power, axes=(0, 1)).real
-
-
-def _pairs(autocovariance, rows, columns) -> Float[Array, "points_channels points_channels"]:
-    """Covariance matrix of the pixels at `(rows, columns)` (wrapped), all channels of each."""
-    height, width, channels, _ = autocovariance.shape
-    row_lag = (rows[:, None] - rows[None, :]) % height
-    column_lag = (columns[:, None] - columns[None, :]) % width
-    size = len(rows) * channels
-    return autocovariance[row_lag, column_lag].swapaxes(1, 2).reshape(size, size)
-
-
-def _multiply(blocks, u):
-    if u.ndim == 2:
-        return jnp.einsum("nij,nj->ni", blocks, u, precision="highest")
-    return jnp.einsum("nij,njk->nik", blocks, u, precision="highest")
+    return fourier.covariance_between(fourier.autocovariance(power), *offsets)[None]
 
 
 def _identity_like(matrix):
     return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
 
 
-# --- input --------------------------------------------------------------------------------------------------------
+# --- input -------------------------------------------------------------------------------------------------------------
 
 
 def _check_options(structure, shape, kernel_size, rank, weight_decay, training_time, sigma_data):

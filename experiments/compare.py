@@ -1,0 +1,349 @@
+"""The main job: every closed form against its trained network, from the same noise.
+
+    python -m experiments.compare                       # the embedded digits, minutes on two CPU cores
+    python -m experiments.compare --dataset mnist       # also cifar10, natural_patches, faces, path/to/folder
+    python -m experiments.compare --help
+
+Fits the closed forms, trains the networks with the denoising loss, samples all of them with one jitted, vmapped
+reverse-diffusion scan, prints two tables and writes `runs/<name>/`: config.json, environment.json, metrics.json,
+summary.md, samples.png, spectra.png, and the networks' checkpoints. A killed run resumes when started again.
+
+To add an architecture, add one line to `ENTRIES`.
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxcreativity.metrics.novelty import novelty
+
+from experiments import runs
+from jaxcreativity import data, networks, sample, schedules, training
+from jaxcreativity.denoiser import Denoiser
+from jaxcreativity.metrics.agreement import agreement, covariance_error, sampling_error
+from jaxcreativity.theory import affine, gaussian, linear
+from jaxcreativity.theory.empirical import EmpiricalDenoiser
+
+MAX_CPU_SIDE = 16
+MAX_EXACT_LAW_ENTRIES = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of one comparison; together with the data they determine every number."""
+
+    dataset: str = "digits"
+    """Embedded (digits, natural_patches, faces), a TFDS name (mnist, cifar10, ...), or a folder or array file."""
+    image_size: int | None = None
+    """Side to resize to. By default the native size, halved on CPUs until it is at most 16."""
+    num_images: int | None = None
+    """Training images; all by default."""
+    sampler_steps: int = 20
+    schedule: Literal["cosine", "linear_beta", "karras", "log_linear"] = "cosine"
+    rank: int = 8
+    """Width of the linear bottleneck."""
+    kernel_size: int = 3
+    """Side of the local filter."""
+    train_steps: int = 2000
+    batch_size: int = 32
+    """Images per noise level and training step."""
+    num_samples: int = 2048
+    """Samples per network for covariance and Wasserstein distance."""
+    num_pairs: int = 256
+    """Of these, samples for the agreement with closed forms and for novelty."""
+    seed: int = 0
+    name: str | None = None
+    """Name of the run's folder; compare-<dataset> by default."""
+    output: str = "runs"
+    progress: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What the entries are made from."""
+
+    config: Config
+    x: jax.Array
+    sigmas: jax.Array
+    sigma_data: float
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The positive noise levels."""
+        return tuple(np.asarray(self.sigmas[:-1]).tolist())
+
+    @property
+    def gradient_scale(self) -> float:
+        """Loss of `training` (a mean over levels and entries) over that of `theory.linear` (per entry and level)."""
+        return 1 / (len(self.levels) * self.x[0].size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One architecture: its network, its closed form, and what it is trained with.
+
+    `without` is a closed form that leaves out a training effect, for comparison.
+    """
+
+    network: Callable[[Setup], nn.Module]
+    theory: Callable[[Setup], Denoiser]
+    training: Callable[[Setup], dict[str, Any]] = lambda s: {"learning_rate": 3e-2}
+    without: Callable[[Setup], Denoiser] | None = None
+
+
+WEIGHT_DECAY = 0.1  # of the order of the data's mean variance per mode: shrinks samples visibly
+EARLY_STOPPING_TIME = 2.0  # fits the leading modes only
+
+
+def _early_stopping(s: Setup) -> dict[str, Any]:
+    # Plain gradient descent of `steps` steps is gradient flow for the time 2 * steps * rate * gradient_scale.
+    steps = max(1, s.config.train_steps // 4)
+    rate = EARLY_STOPPING_TIME / (2 * steps * s.gradient_scale)
+    return {"optimizer": optax.sgd(rate), "num_steps": steps, "ema_decay": None}
+
+
+ENTRIES: dict[str, Entry] = {
+    "full": Entry(
+        lambda s: networks.DenseLinear(s.levels),
+        lambda s: linear.fit(s.x, "full"),
+    ),
+    "pixelwise": Entry(
+        lambda s: networks.PixelwiseLinear(s.levels),
+        lambda s: linear.fit(s.x, "pixelwise"),
+    ),
+    "stationary": Entry(
+        lambda s: networks.ConvLinear(s.levels),
+        lambda s: linear.fit(s.x, "stationary"),
+    ),
+    "local": Entry(
+        lambda s: networks.ConvLinear(s.levels, kernel_size=s.config.kernel_size),
+        lambda s: linear.fit(s.x, "local", kernel_size=s.config.kernel_size),
+    ),
+    "low rank": Entry(
+        lambda s: networks.LowRankLinear(s.levels, rank=s.config.rank),
+        lambda s: linear.fit(s.x, "low_rank", rank=s.config.rank),
+    ),
+    "weight decay": Entry(
+        lambda s: networks.DenseLinear(s.levels),
+        lambda s: linear.fit(s.x, "full", weight_decay=WEIGHT_DECAY, sigma_data=s.sigma_data),
+        lambda s: {"learning_rate": 3e-2, "weight_penalty": WEIGHT_DECAY * s.gradient_scale},
+        without=lambda s: linear.fit(s.x, "full"),
+    ),
+    "early stopping": Entry(
+        lambda s: networks.DenseLinear(s.levels, use_bias=False),
+        lambda s: linear.fit(
+            s.x, "full", bias=False, training_time=EARLY_STOPPING_TIME, sigma_data=s.sigma_data
+        ),
+        _early_stopping,
+        without=lambda s: linear.fit(s.x, "full", bias=False),
+    ),
+    "MLP": Entry(
+        lambda s: networks.MLP(),
+        lambda s: EmpiricalDenoiser(s.x, chunk_size=4096),
+        lambda s: {"learning_rate": 1e-3, "prediction": "v"},
+        without=lambda s: linear.fit(s.x, "full"),
+    ),
+}  # fmt: skip
+
+SCHEDULES: Mapping[str, Callable[[], schedules.Schedule]] = {
+    "cosine": schedules.cosine,
+    "linear_beta": schedules.linear_beta,
+    "karras": lambda: schedules.karras(0.02, 80.0),
+    "log_linear": lambda: schedules.log_linear(0.02, 80.0),
+}
+
+sample_all = jax.jit(jax.vmap(sample, (None, 0, None)))
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Run the comparison; returns what `metrics.json` holds.
+
+    Raises:
+        ValueError: for bad settings or data, or a run folder of another configuration.
+    """
+    started = time.perf_counter()
+    say = print if config.progress else (lambda *_: None)
+    if not 2 <= config.num_pairs <= config.num_samples:
+        raise ValueError(f"need 2 <= num_pairs <= num_samples, got {config.num_pairs} and {config.num_samples}")
+    dataset = _load(config)
+    config = dataclasses.replace(
+        config,
+        image_size=dataset.train.shape[1] if config.image_size is None else config.image_size,
+        num_images=len(dataset.train),
+        name=config.name or f"compare-{Path(config.dataset).name}",
+    )
+    folder = runs.open_run(Path(config.output) / config.name, config)
+    x = jnp.asarray(dataset.train)
+    setup = Setup(
+        config,
+        x,
+        schedules.grid(SCHEDULES[config.schedule](), config.sampler_steps),
+        float(jnp.sqrt(jnp.mean(jnp.square(x)))),
+    )
+    say(f"{config.dataset}: {len(x)} training and {len(dataset.test)} held-out images of {x.shape[1:]}; {folder}/")
+
+    # 1. Closed forms.
+    theories = {name: entry.theory(setup) for name, entry in ENTRIES.items()}
+    without = {name: entry.without(setup) for name, entry in ENTRIES.items() if entry.without}
+    say(
+        f"{len(theories)} closed forms fitted in {time.perf_counter() - started:.0f} s; training {len(ENTRIES)} networks"
+    )
+
+    # 2. Trained networks.
+    trained = {name: _train(name, entry, setup, folder) for name, entry in ENTRIES.items()}
+
+    # 3. Samples of all of them from the same noise.
+    z = jax.random.normal(jax.random.key(config.seed + 1), (config.num_samples, *x.shape[1:]), x.dtype)
+    draw = lambda denoiser, count: np.asarray(sample_all(denoiser, z[:count], setup.sigmas))  # noqa: E731
+    of_theory = {name: draw(denoiser, config.num_pairs) for name, denoiser in theories.items()}
+    of_without = {name: draw(denoiser, config.num_pairs) for name, denoiser in without.items()}
+    of_network = {name: draw(denoiser, config.num_samples) for name, denoiser in trained.items()}
+
+    # 4. Numbers, tables, figures.
+    empirical = of_theory["MLP"]
+    comparisons = []
+    for name in ENTRIES:
+        pairs = [("", theories[name], of_theory[name])]
+        pairs += [(" (effect left out)", without[name], of_without[name])] if name in without else []
+        for suffix, theory, theory_samples in pairs:
+            label = _theory_label(theory) + (suffix if name != "MLP" else "")
+            row = _compare(setup, theory, theory_samples, trained[name], of_network[name], empirical)
+            comparisons.append({"network": name, "closed_form": label, **row})
+    shown = {"held-out images": dataset.test[: config.num_pairs], "empirical closed form": empirical}
+    shown |= {f"{name}, network": s[: config.num_pairs] for name, s in of_network.items()}
+    novelties = {name: novelty(jnp.asarray(images), x).summary() for name, images in shown.items()}
+    metrics = {"comparisons": comparisons, "novelty": novelties}
+    runs.write_json(folder / "metrics.json", metrics)
+    _plot(setup, folder, dataset, theories, of_theory, of_network)
+    summary = _summary(setup, dataset, metrics, folder)
+    runs.write_text(folder / "summary.md", summary)
+    say(f"\n{summary}\n{time.perf_counter() - started:.0f} s in all; written to {folder}/")
+    return metrics
+
+
+def _load(config: Config) -> data.Dataset:
+    options = {"num_images": config.num_images, "seed": config.seed}
+    if config.image_size is not None or jax.default_backend() != "cpu":
+        return data.load(config.dataset, image_size=config.image_size, **options)
+    dataset = data.load(config.dataset, **options)
+    side = max(dataset.train.shape[1:3])
+    if side <= MAX_CPU_SIDE:
+        return dataset
+    while side > MAX_CPU_SIDE:
+        side //= 2
+    print(f"on a CPU images are resized to {side} x {side}; --image-size {max(dataset.train.shape[1:3])} keeps them")
+    return data.load(config.dataset, image_size=side, **options)
+
+
+def _train(name: str, entry: Entry, setup: Setup, folder: Path) -> networks.NetworkDenoiser:
+    config = setup.config
+    key = jax.random.fold_in(jax.random.key(config.seed), list(ENTRIES).index(name))
+    options = {"num_steps": config.train_steps, "batch_size": config.batch_size} | entry.training(setup)
+    return training.fit(
+        entry.network(setup), setup.x, setup.sigmas, key=key, sigma_data=setup.sigma_data,
+        checkpoint_folder=folder / "networks" / name.replace(" ", "_"), progress=config.progress, label=name, **options,
+    )  # fmt: skip
+
+
+def _compare(setup, theory, theory_samples, network, network_samples, empirical) -> dict[str, Any]:
+    n = len(theory_samples)
+    row = dict(agreement(theory_samples, network_samples[:n]).summary())
+    row["pearson_with_empirical_median"] = agreement(empirical, network_samples[:n]).summary()["pearson_median"]
+    if isinstance(theory, EmpiricalDenoiser):
+        return row
+    predicted = linear.generated(theory, setup.sigmas)
+    count = len(network_samples)
+    ideal = predicted.sample(jax.random.key(setup.config.seed + 2), count)
+    row |= {
+        "covariance_error": float(covariance_error(network_samples.reshape(count, -1), predicted.covariance)),
+        "covariance_error_floor": float(sampling_error(predicted.covariance, count)),
+        "wasserstein2": float(gaussian.wasserstein2(predicted, gaussian.fit(network_samples))),
+        "wasserstein2_floor": float(gaussian.wasserstein2(predicted, gaussian.fit(ideal))),
+        "total_standard_deviation": float(jnp.sqrt(jnp.trace(predicted.covariance))),
+    }
+    if not isinstance(network.module, networks.MLP) and setup.x[0].size <= MAX_EXACT_LAW_ENTRIES:
+        law = linear.generated(affine.from_denoiser(network, setup.sigmas, setup.x.shape[1:]), setup.sigmas)
+        row["wasserstein2_exact"] = float(gaussian.wasserstein2(predicted, law))
+    return row
+
+
+def _theory_label(theory: Denoiser) -> str:
+    if isinstance(theory, EmpiricalDenoiser):
+        return "empirical"
+    return f"linear, {theory.structure.replace('_', ' ')}"
+
+
+def _summary(setup, dataset, metrics, folder) -> str:
+    config, environment = setup.config, runs.environment()
+    cell = lambda row, key, digits=3: f"{row[key]:.{digits}f}" if key in row else "–"  # noqa: E731
+
+    def quartiles(row, key):
+        return f"{row[key + '_median']:.3f} ({row[key + '_q25']:.3f}–{row[key + '_q75']:.3f})"
+
+    def with_floor(row, key):
+        return f"{cell(row, key)} ({cell(row, key + '_floor')})" if key in row else "–"
+
+    first = runs.table(
+        [
+            "network", "closed form", "correlation", "R²", "corr. empirical", "cov. error (floor)", "W₂ (floor)", "W₂ exact",
+        ],
+        [
+            [
+                row["network"], row["closed_form"], quartiles(row, "pearson"), quartiles(row, "r_squared"),
+                cell(row, "pearson_with_empirical_median"), with_floor(row, "covariance_error"),
+                with_floor(row, "wasserstein2"), cell(row, "wasserstein2_exact"),
+            ]
+            for row in metrics["comparisons"]
+        ],
+    )  # fmt: skip
+    second = runs.table(
+        ["samples", "nearest / second nearest", "memorised"],
+        [
+            [name, quartiles(row, "ratio"), f"{100 * row['memorised_fraction']:.1f} %"]
+            for name, row in metrics["novelty"].items()
+        ],
+    )
+    return f"""# {config.dataset}: closed forms against trained networks
+
+{len(setup.x)} training and {len(dataset.test)} held-out images of {"×".join(map(str, setup.x.shape[1:]))};
+{config.sampler_steps} DDIM steps, {config.schedule} schedule; {config.num_pairs} shared seeds for correlation, R² and
+novelty, {config.num_samples} for covariance and W₂; device {environment["device"]["kind"]}, commit
+{environment["commit"]}.
+
+{first}
+
+Correlation (Pearson) and R² compare the network's sample with the closed form's sample of the same noise: median
+(quartiles). "corr. empirical" is the network's correlation with the empirical denoiser's samples. Covariance error
+(relative, Frobenius) and W₂ (Bures, in units of the data) compare the network's samples with the predicted Gaussian;
+the floor is what as many samples of that Gaussian itself give. "W₂ exact" compares the predicted law with the exact
+law of the trained weights: no sampling.
+
+{second}
+
+Distance to the nearest training image over that to the second nearest: median (quartiles); below 1/3 counts as
+memorised.
+
+![samples](samples.png)
+![spectra](spectra.png)
+"""
+
+
+def _cli() -> None:
+    import tyro
+
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    _cli()

@@ -1,0 +1,61 @@
+"""How many numbers become a few: quartiles, and the interval of a fraction."""
+
+from statistics import NormalDist
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Shaped
+
+from jaxcreativity import checks
+
+
+def quartiles(values: Shaped[ArrayLike, "..."]) -> Float[Array, "3"]:
+    """Lower quartile, median and upper quartile of `(n,)` values, interpolated between order statistics.
+
+    Raises:
+        ValueError: if `values` is not one non-empty axis of floating-point numbers.
+    """
+    values = jnp.asarray(values)
+    if values.ndim != 1 or values.size == 0 or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(f"values must be a non-empty floating-point (n,), got {values.dtype} {values.shape}")
+    return jnp.quantile(values, jnp.asarray([0.25, 0.5, 0.75], values.dtype))
+
+
+def named_quartiles(name: str, values: Shaped[ArrayLike, "..."]) -> dict[str, float]:
+    """Name the quartiles `{name}_q25`, `{name}_median`, `{name}_q75`: plain floats for a table or JSON."""
+    lower, median, upper = quartiles(values).tolist()
+    return {f"{name}_q25": lower, f"{name}_median": median, f"{name}_q75": upper}
+
+
+def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a binomial fraction; with p = successes / n and z the two-sided Gaussian quantile,
+
+        (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2/n).
+
+    Unlike `p -+ z sqrt(p (1 - p) / n)` and unlike a bootstrap it does not shrink to a point at p = 0 or 1:
+    none of 100 samples memorised means a fraction between 0 and 0.037. The trials are taken to be
+    independent.
+
+    Source: Wilson (1927); Brown, Cai & DasGupta (2001), section 3.1.1.
+
+    Raises:
+        ValueError: unless `0 <= successes <= trials`, `trials >= 1` and `0 < confidence < 1`.
+    """
+    trials = checks.positive_int("trials", trials)
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must lie between 0 and trials = {trials}, got {successes}")
+    z = NormalDist().inv_cdf(0.5 + 0.5 * check_confidence(confidence))
+    fraction = successes / trials
+    centre = fraction + z**2 / (2 * trials)
+    half_width = z * (fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) ** 0.5
+    scale = 1 + z**2 / trials
+    # At the ends the exact bound is 0 or 1; rounding must not move it.
+    low = 0.0 if successes == 0 else (centre - half_width) / scale
+    high = 1.0 if successes == trials else (centre + half_width) / scale
+    return low, high
+
+
+def check_confidence(confidence: float) -> float:
+    """Return `confidence` if it lies in (0, 1), else raise `ValueError`."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, got {confidence}")
+    return confidence

@@ -1,0 +1,75 @@
+"""What a linear denoiser does to one eigenmode, and what the sampler makes of it: elementwise in the eigenvalue.
+
+All are functions for `spectral.apply`. `kept` is 1 for the modes that the network can see and 0 for the others,
+`variance` is sigma^2, `penalty` the weight decay, `time` the gradient-flow time (`inf` once trained); see `linear`.
+In a mode the sampler's state about the mean obeys `m' = f m` and `v' = f^2 v + tau^2` with `f = (1 - c) gain + c`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcreativity.sampling import step_coefficients
+
+
+def x_gain(values, kept, variance, penalty, time):
+    """Gain of a network that predicts x."""
+    total = values + variance + penalty
+    return kept * values * (1 - _untrained(total, time)) / total
+
+
+def noise_gain(values, kept, variance, penalty, time):
+    """Gain of a network that predicts the noise."""
+    total = values + variance + penalty
+    seen = (values + penalty + variance * _untrained(total, time)) / total
+    return kept * seen + (1 - kept)
+
+
+GAINS = {"x": x_gain, "noise": noise_gain}
+
+
+def _untrained(total, time):
+    """e^{-t a}, with a well-defined derivative at `t = inf`."""
+    finished = jnp.isinf(time)
+    return jnp.where(finished, 0.0, jnp.exp(-jnp.where(finished, 0.0, time) * total))
+
+
+def sampled_gain(gain, values, kept, sigmas, eta, *gain_at):
+    """Factor of the whole chain, `prod_k f_k`."""
+
+    def step(product, inputs):
+        sigma, sigma_next, *parameters = inputs
+        c, _ = step_coefficients(sigma, sigma_next, eta)
+        return product * ((1 - c) * gain(values, kept, *parameters) + c), None
+
+    return jax.lax.scan(step, jnp.ones_like(values), per_step(sigmas, gain_at))[0]
+
+
+def sampled_variance(gain, values, kept, sigmas, eta, *gain_at):
+    """Variance at the end of the chain."""
+
+    def step(variance, inputs):
+        sigma, sigma_next, *parameters = inputs
+        c, tau = step_coefficients(sigma, sigma_next, eta)
+        return jnp.square((1 - c) * gain(values, kept, *parameters) + c) * variance + tau**2, None
+
+    start = jnp.full_like(values, 1.0) * sigmas[0] ** 2
+    return jax.lax.scan(step, start, per_step(sigmas, gain_at))[0]
+
+
+def limit_gain(values, kept, sigma_max, keeps_noise):
+    """Factor of the chain of infinitely many deterministic steps."""
+    ratio = values / (values + sigma_max**2)
+    positive = ratio > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), 0.0)
+    return kept * root + (1 - kept) * keeps_noise
+
+
+def limit_variance(values, kept, sigma_max, keeps_noise):
+    """Variance at the end of the chain of infinitely many deterministic steps."""
+    seen = values * sigma_max**2 / (values + sigma_max**2)
+    return kept * seen + (1 - kept) * keeps_noise * sigma_max**2
+
+
+def per_step(sigmas, gain_at):
+    """`(sigma, sigma_next, *gain parameters)` of every step, for `jax.lax.scan`."""
+    return (sigmas[:-1], sigmas[1:], *(parameter[:-1] for parameter in gain_at))

@@ -1,0 +1,53 @@
+"""What every test shares: float64 enabled, strict ranks, checked annotations, real data or a stated reason to skip."""
+
+import os
+from pathlib import Path
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+
+# Before the package is imported, so that every annotation in it is checked.
+jaxtyping.install_import_hook("jaxcreativity", "beartype.beartype")
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def tfds_directory(dataset: str) -> Path:
+    """The TFDS data folder that holds `dataset`; skips the calling test, saying what is missing, if there is none.
+
+    Looks in `TFDS_DATA_DIR`, else in `../shared/tfds` beside the project.
+    """
+    root = Path(os.environ.get("TFDS_DATA_DIR") or PROJECT.parent / "shared" / "tfds")
+    if not any((root / dataset).glob("*/dataset_info.json")):
+        pytest.skip(
+            f"needs the real {dataset!r} images: no prepared TFDS dataset in {root / dataset} "
+            "(set TFDS_DATA_DIR to a folder that has it)"
+        )
+    return root
+
+
+@pytest.fixture
+def key():
+    """A random key; `split` it, never use it twice."""
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not checked: what a user without beartype meets, for tests of bad input."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The first 64 of scikit-learn's digits, `(64, 8, 8, 1)` float64 in [-1, 1]; some pixels are constant."""
+    from sklearn.datasets import load_digits
+
+    return np.asarray(load_digits().images[:64, :, :, None] / 8.0 - 1.0)

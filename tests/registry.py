@@ -1,0 +1,116 @@
+"""Every denoiser of the package, for the battery in `test_contract.py`. A new one joins by one line of `CASES`."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcreativity import Piecewise, schedules
+from jaxcreativity.theory import affine, linear
+from jaxcreativity.theory.empirical import EmpiricalDenoiser
+
+
+def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:
+    """Images with neighbouring pixels and channels correlated and a mean that differs by pixel, float64 in [-1, 1]."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, height, width, channels))
+    x = x + 0.7 * np.roll(x, 1, axis=1) + 0.5 * np.roll(x, 1, axis=2)
+    x = x + 0.4 * x[..., ::-1] + rng.standard_normal((height, width, channels))
+    return x / np.abs(x).max()
+
+
+# Neither square nor of one channel, and fewer images than entries: the covariance is singular.
+IMAGES = make_images(0, 24, 4, 5, 2)
+IMAGES[:, 1, 2, 0] = 0.25  # a constant pixel
+SHAPE = IMAGES.shape[1:]
+PIXEL_MEAN = IMAGES.mean(axis=0)
+CHANNEL_MEAN = np.broadcast_to(IMAGES.mean(axis=(0, 1, 2)), SHAPE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One denoiser and what is known of it.
+
+    Args:
+        name: id of the test.
+        build: dtype -> denoiser.
+        shape: of one example.
+        data: examples of that shape that the denoiser was made for, float64.
+        sigma_to_zero: what `D(x + sigma * noise, sigma)` tends to for `x` in `data`: `"identity"` (`x` itself, and
+            nearby points too), `"nearest"` (the datum nearest to any `y`), or `None` (neither holds).
+        sigma_to_infinity: what `D(x + sigma * noise, sigma)` tends to, an array of `shape`; `None` if nothing.
+    """
+
+    name: str
+    build: Callable[[Any], Any]
+    shape: tuple[int, ...] = SHAPE
+    data: np.ndarray = dataclasses.field(default_factory=lambda: IMAGES, repr=False)
+    sigma_to_zero: Literal["identity", "nearest"] | None = None
+    sigma_to_infinity: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+    def __str__(self):
+        return self.name
+
+    def denoiser(self, dtype) -> Any:
+        """The denoiser in `dtype`, built once."""
+        return _built(self.name, jnp.dtype(dtype))
+
+
+@functools.cache
+def _built(name, dtype):
+    return next(case for case in CASES if case.name == name).build(dtype)
+
+
+def _linear(structure, prediction="x", **options):
+    return lambda dtype: linear.fit(jnp.asarray(IMAGES, dtype), structure, prediction=prediction, **options)
+
+
+def _empirical(chunk_size=None):
+    return lambda dtype: EmpiricalDenoiser(jnp.asarray(IMAGES, dtype), chunk_size)
+
+
+def _affine(dtype):
+    levels = schedules.grid(schedules.karras(0.05, 20.0), 6).astype(dtype)
+    return jax.jit(lambda: affine.from_denoiser(_linear("full")(dtype), levels, SHAPE))()
+
+
+def _piecewise(dtype):
+    return Piecewise([3.0, 0.5], [_linear("pixelwise")(dtype), _linear("full")(dtype), _empirical(7)(dtype)])
+
+
+_TRAINED = {"weight_decay": 0.2, "training_time": 3.0, "sigma_data": 0.4}
+
+CASES = [
+    Case("empirical", _empirical(), sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
+    Case("empirical-chunked", _empirical(7), sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
+    *[
+        Case(
+            f"{structure}-{prediction}",
+            _linear(structure, prediction, **options),
+            sigma_to_zero="identity" if (structure, prediction) != ("low_rank", "x") else None,
+            sigma_to_infinity=mean if (structure, prediction) != ("low_rank", "noise") else None,
+        )
+        for structure, options, mean in [
+            ("full", {}, PIXEL_MEAN),
+            ("pixelwise", {}, PIXEL_MEAN),
+            ("stationary", {}, CHANNEL_MEAN),
+            ("local", {"kernel_size": 3}, CHANNEL_MEAN),
+            ("low_rank", {"rank": 20}, PIXEL_MEAN),
+        ]
+        for prediction in ("x", "noise")
+    ],
+    # A penalty or an early stop shrinks what predicts x at every noise level; what predicts noise returns y at none.
+    Case("full-decayed-x", _linear("full", weight_decay=0.1), sigma_to_infinity=PIXEL_MEAN),
+    Case("full-decayed-noise", _linear("full", "noise", weight_decay=0.1), sigma_to_zero="identity"),
+    Case("full-early-x", _linear("full", training_time=2.0), sigma_to_infinity=PIXEL_MEAN),
+    Case("full-early-noise", _linear("full", "noise", training_time=2.0), sigma_to_zero="identity"),
+    Case("full-scaled-x", _linear("full", sigma_data=0.4), sigma_to_zero="identity", sigma_to_infinity=PIXEL_MEAN),
+    Case("local-trained-noise", _linear("local", "noise", kernel_size=3, **_TRAINED), sigma_to_zero="identity"),
+    Case("full-no-bias-x", _linear("full", bias=False), sigma_to_infinity=np.zeros(SHAPE)),
+    Case("affine", _affine),
+    Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
+]

@@ -1,0 +1,215 @@
+import shutil
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxcreativity import networks, schedules, training
+from jaxcreativity.theory import linear
+
+SIGMAS = jnp.array([8.0, 1.0, 0.2, 0.0])
+LEVELS = (8.0, 1.0, 0.2)
+SMALL = {"num_steps": 40, "batch_size": 4, "checkpoint_every": 10, "steps_per_dispatch": 5, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def x():
+    # Correlated, of unequal variances, not centred.
+    mixing = jnp.array([[1.0, 0.5, 0.0], [0.0, 0.4, 0.3], [0.0, 0.0, 0.2]])
+    return jax.random.normal(jax.random.key(7), (200, 3)) @ mixing + jnp.array([[0.5, -0.2, 0.1]])
+
+
+def same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("prediction", ["x", "noise", "v"])
+def test_loss_is_the_weighted_output_error(x, prediction):
+    module = networks.PixelwiseLinear(LEVELS)
+    params = {"kernel": jnp.full((3, 3), 0.3), "bias": jnp.full((3, 3), 0.1)}
+    objective = training.Objective(module, prediction, 0.8, weighting=lambda s: 1 + s, weight_penalty=0.01)
+    images, noise = x[:6].reshape(3, 2, 3), jax.random.normal(jax.random.key(0), (3, 2, 3))
+    expected = 0.01 * np.sum(np.square(params["kernel"]))
+    for level in range(3):
+        sigma = LEVELS[level]
+        for i in range(2):
+            y = images[level, i] + sigma * noise[level, i]
+            error = networks.bind(module, params, prediction=prediction, sigma_data=0.8)(y, sigma) - images[level, i]
+            c_out = {"x": 1, "noise": sigma, "v": sigma * 0.8 / np.sqrt(sigma**2 + 0.64)}[prediction]
+            expected += (1 + sigma) * np.mean(np.square(error / c_out)) / 6
+    np.testing.assert_allclose(objective(params, images, noise, SIGMAS[:-1]), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("prediction", ["x", "noise", "v"])
+def test_converges_to_the_closed_form(x, prediction):
+    network = training.fit(
+        networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), prediction=prediction,
+        num_steps=1500, batch_size=256, learning_rate=3e-2, progress=False,
+    )  # fmt: skip
+    exact = linear.fit(x, "full")
+    y = jax.random.normal(jax.random.key(1), (50, 3))
+    for sigma in LEVELS:
+        scaled = y * np.sqrt(1 + sigma**2)
+        got, expected = jax.vmap(network, (0, None))(scaled, sigma), jax.vmap(exact, (0, None))(scaled, sigma)
+        # The learned map is a regression on some 1e5 noisy examples per level, of relative error sqrt(1e-5) times a
+        # condition number of order 10.
+        assert jnp.linalg.norm(got - expected) < 0.03 * jnp.linalg.norm(expected)
+
+
+def test_step_is_pure_and_steps_per_dispatch_do_not_change_the_result(x):
+    fit = partial(training.fit, networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), num_steps=12)
+    results = [fit(batch_size=4, steps_per_dispatch=n, progress=False).params for n in (1, 5, 12)]
+    for other in results[1:]:
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14), results[0], other)
+
+
+def test_dispatch_compiles_once(x):
+    traces = []
+
+    class Counting(networks.DenseLinear):
+        @nn.compact
+        def __call__(self, y, sigma):
+            traces.append(1)
+            return super().__call__(y, sigma)
+
+    training.fit(Counting(LEVELS), x, SIGMAS, key=jax.random.key(0), num_steps=10, steps_per_dispatch=4, progress=False)
+    few = len(traces)
+    traces.clear()
+    training.fit(Counting(LEVELS), x, SIGMAS, key=jax.random.key(0), num_steps=57, steps_per_dispatch=4, progress=False)
+    assert len(traces) == few  # remainders and more dispatches trace nothing anew
+
+
+def test_convolutions_on_cpu_run_one_step_per_dispatch(x):
+    class Conv(nn.Module):
+        @nn.compact
+        def __call__(self, y, sigma):
+            return nn.Conv(1, (3, 3))(y)
+
+    images = jnp.ones((4, 6, 6, 1))
+    for module, expected in ((Conv(), 1), (networks.ConvLinear(LEVELS), 100)):
+        objective = training.Objective(module, "x", 1.0)
+        optimizer = optax.sgd(1e-2)
+        state = training._init(objective, optimizer, jax.random.key(0), images)
+        step = partial(training._step, objective, optimizer, None, SIGMAS[:-1], 2)
+        if jax.default_backend() == "cpu":
+            assert training._default_steps_per_dispatch(step, state, images, jax.random.key(0)) == expected
+
+
+def test_average_follows_the_parameters(x):
+    fit = partial(training.fit, networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), num_steps=30)
+    last = fit(ema_decay=None, progress=False).params["kernel"]
+    averaged = fit(ema_decay=0.9, progress=False).params["kernel"]
+    assert 0 < jnp.abs(last - averaged).max() < jnp.abs(last).max()
+
+
+def test_schedule_instead_of_a_grid(x):
+    network = training.fit(
+        networks.MLP(width=8, depth=1), x, schedules.cosine(), key=jax.random.key(0), num_steps=5, progress=False
+    )
+    assert jnp.isfinite(network(x[0], 0.3)).all()
+
+
+def test_stratified_times_cover_the_schedule(x):
+    _, _, levels = training._draw(x, lambda t: t, 2, jax.random.key(0))
+    strata = np.ceil(np.asarray(levels) * training.NUM_STRATA)
+    np.testing.assert_array_equal(np.sort(strata), np.arange(1, training.NUM_STRATA + 1))
+    assert (levels > 0).all()
+
+
+def test_denoising_loss_of_the_wiener_filter_is_its_closed_form(x):
+    # E|D - x|^2 = sum_i l_i s^2 / (l_i + s^2) over the training set, and every draw is independent.
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))
+    draws = 400
+    loss = training.denoising_loss(linear.fit(x, "full"), x, SIGMAS, jax.random.key(0), num_draws=draws)
+    for got, sigma in zip(loss, LEVELS, strict=True):
+        expected = np.mean(eigenvalues * sigma**2 / (eigenvalues + sigma**2))
+        # |error|^2 has about one degree of freedom or more, so its standard deviation is below sqrt(2) of its mean.
+        np.testing.assert_allclose(got, expected, rtol=4 * np.sqrt(2 / (draws * len(x))))
+
+
+def test_resumes_to_the_same_parameters(x, tmp_path):
+    fit = partial(training.fit, networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), **SMALL)
+    whole = fit(checkpoint_folder=tmp_path)
+    assert sorted(p.name for p in (tmp_path / "steps").iterdir()) == ["30", "40"]  # the newest two
+    same(fit(checkpoint_folder=tmp_path).params, whole.params)  # a finished run is only read
+    shutil.rmtree(tmp_path / "steps" / "40")  # what a kill between the two leaves
+    same(fit(checkpoint_folder=tmp_path).params, whole.params)
+
+
+def test_checkpoint_of_another_configuration_is_refused_and_kept(x, tmp_path):
+    fit = partial(training.fit, networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), **SMALL)
+    fit(checkpoint_folder=tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match=r"another configuration \(batch_size: 4 there, 5 here\)"):
+        fit(checkpoint_folder=tmp_path, batch_size=5)
+    with pytest.raises(ValueError, match="another configuration \\(data"):
+        training.fit(
+            networks.DenseLinear(LEVELS), x[:100], SIGMAS, key=jax.random.key(0), sigma_data=None, **SMALL,
+            checkpoint_folder=tmp_path,
+        )  # fmt: skip
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_corrupt_checkpoint_is_named_and_kept(x, tmp_path):
+    fit = partial(training.fit, networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), **SMALL)
+    whole = fit(checkpoint_folder=tmp_path)
+    for path in (tmp_path / "steps" / "40").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"steps.40 cannot be read .*delete that folder"):
+        fit(checkpoint_folder=tmp_path)
+    # Doing as the message says resumes from the checkpoint before, to the same end.
+    shutil.rmtree(tmp_path / "steps" / "40")
+    same(fit(checkpoint_folder=tmp_path).params, whole.params)
+
+
+def test_checkpoint_folder_that_is_a_file(x, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match="is a file"):
+        training.fit(
+            networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), checkpoint_folder=path, progress=False
+        )
+    assert path.read_text() == "mine"
+
+
+def test_divergence_is_an_error(x):
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        training.fit(
+            networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), optimizer=optax.sgd(1e4), num_steps=200,
+            progress=False,
+        )  # fmt: skip
+
+
+def test_module_with_state_is_refused(x):
+    class Normalised(nn.Module):
+        @nn.compact
+        def __call__(self, y, sigma):
+            return nn.BatchNorm(use_running_average=False)(y)
+
+    with pytest.raises(ValueError, match="batch_stats"):
+        training.fit(Normalised(), x, SIGMAS, key=jax.random.key(0), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_steps": 0}, "num_steps"),
+        ({"batch_size": -1}, "batch_size"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"prediction": "score"}, "prediction"),
+        ({"steps_per_dispatch": 0}, "steps_per_dispatch"),
+        ({"x": jnp.ones((4, 3), int)}, "floating point"),
+        ({"x": jnp.full((4, 3), jnp.nan)}, "NaN"),
+        ({"x": jnp.ones((0, 3))}, "at least 1"),
+        ({"sigmas": jnp.array([1.0, 2.0, 0.0])}, "strictly decreasing"),
+    ],
+)
+def test_bad_input(x, changes, message, unchecked):
+    arguments = {"x": x, "sigmas": SIGMAS, "num_steps": 2, "progress": False} | changes
+    with pytest.raises(ValueError, match=message):
+        training.fit(networks.DenseLinear(LEVELS), key=jax.random.key(0), **arguments)
