@@ -23,12 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxcreativity.metrics.novelty import novelty
 
 from experiments import runs
 from jaxcreativity import data, networks, sample, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.metrics.agreement import agreement, covariance_error, sampling_error
+from jaxcreativity.metrics.novelty import novelty
 from jaxcreativity.theory import affine, gaussian, linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
@@ -59,6 +59,8 @@ class Config:
     """Samples per network for covariance and Wasserstein distance."""
     num_pairs: int = 256
     """Of these, samples for the agreement with closed forms and for novelty."""
+    entries: tuple[str, ...] = ()
+    """Which rows to run, by their names in ENTRIES; all by default."""
     seed: int = 0
     name: str | None = None
     """Name of the run's folder; compare-<dataset> by default."""
@@ -79,6 +81,10 @@ class Setup:
     def levels(self) -> tuple[float, ...]:
         """The positive noise levels."""
         return tuple(np.asarray(self.sigmas[:-1]).tolist())
+
+    def key(self, purpose: Literal["training", "noise", "floor"]) -> jax.Array:
+        """A random key for each purpose, the same in every run with this seed."""
+        return jax.random.fold_in(jax.random.key(self.config.seed), ("training", "noise", "floor").index(purpose))
 
     @property
     def gradient_scale(self) -> float:
@@ -147,7 +153,7 @@ ENTRIES: dict[str, Entry] = {
     ),
     "MLP": Entry(
         lambda s: networks.MLP(),
-        lambda s: EmpiricalDenoiser(s.x, chunk_size=4096),
+        lambda s: _empirical(s),
         lambda s: {"learning_rate": 1e-3, "prediction": "v"},
         without=lambda s: linear.fit(s.x, "full"),
     ),
@@ -173,12 +179,16 @@ def main(config: Config) -> dict[str, Any]:
     say = print if config.progress else (lambda *_: None)
     if not 2 <= config.num_pairs <= config.num_samples:
         raise ValueError(f"need 2 <= num_pairs <= num_samples, got {config.num_pairs} and {config.num_samples}")
+    unknown = set(config.entries) - set(ENTRIES)
+    if unknown:
+        raise ValueError(f"unknown entries {sorted(unknown)}; there are {', '.join(ENTRIES)}")
     dataset = _load(config)
     config = dataclasses.replace(
         config,
+        entries=config.entries or tuple(ENTRIES),
         image_size=dataset.train.shape[1] if config.image_size is None else config.image_size,
         num_images=len(dataset.train),
-        name=config.name or f"compare-{Path(config.dataset).name}",
+        name=config.name or f"compare-{Path(config.dataset).stem}",
     )
     folder = runs.open_run(Path(config.output) / config.name, config)
     x = jnp.asarray(dataset.train)
@@ -188,45 +198,43 @@ def main(config: Config) -> dict[str, Any]:
         schedules.grid(SCHEDULES[config.schedule](), config.sampler_steps),
         float(jnp.sqrt(jnp.mean(jnp.square(x)))),
     )
-    say(f"{config.dataset}: {len(x)} training and {len(dataset.test)} held-out images of {x.shape[1:]}; {folder}/")
+    say(f"{folder}/: {len(x)} training and {len(dataset.test)} held-out images of {x.shape[1:]}")
 
-    # 1. Closed forms.
-    theories = {name: entry.theory(setup) for name, entry in ENTRIES.items()}
-    without = {name: entry.without(setup) for name, entry in ENTRIES.items() if entry.without}
-    say(
-        f"{len(theories)} closed forms fitted in {time.perf_counter() - started:.0f} s; training {len(ENTRIES)} networks"
-    )
+    # 1. Closed forms: of each entry its own, then the one that leaves its training effect out.
+    entries = {name: ENTRIES[name] for name in config.entries}
+    theories = {name: [make(setup) for make in (e.theory, e.without) if make] for name, e in entries.items()}
+    say(f"closed forms fitted in {time.perf_counter() - started:.0f} s; training {len(entries)} networks")
 
     # 2. Trained networks.
-    trained = {name: _train(name, entry, setup, folder) for name, entry in ENTRIES.items()}
+    trained = {name: _train(name, entry, setup, folder) for name, entry in entries.items()}
 
     # 3. Samples of all of them from the same noise.
-    z = jax.random.normal(jax.random.key(config.seed + 1), (config.num_samples, *x.shape[1:]), x.dtype)
+    z = jax.random.normal(setup.key("noise"), (config.num_samples, *x.shape[1:]), x.dtype)
     draw = lambda denoiser, count: np.asarray(sample_all(denoiser, z[:count], setup.sigmas))  # noqa: E731
-    of_theory = {name: draw(denoiser, config.num_pairs) for name, denoiser in theories.items()}
-    of_without = {name: draw(denoiser, config.num_pairs) for name, denoiser in without.items()}
-    of_network = {name: draw(denoiser, config.num_samples) for name, denoiser in trained.items()}
+    empirical = draw(_empirical(setup), config.num_pairs)
+    of_theory = {name: [draw(theory, config.num_pairs) for theory in both] for name, both in theories.items()}
+    of_network = {name: draw(network, config.num_samples) for name, network in trained.items()}
 
     # 4. Numbers, tables, figures.
-    empirical = of_theory["MLP"]
     comparisons = []
-    for name in ENTRIES:
-        pairs = [("", theories[name], of_theory[name])]
-        pairs += [(" (effect left out)", without[name], of_without[name])] if name in without else []
-        for suffix, theory, theory_samples in pairs:
-            label = _theory_label(theory) + (suffix if name != "MLP" else "")
-            row = _compare(setup, theory, theory_samples, trained[name], of_network[name], empirical)
-            comparisons.append({"network": name, "closed_form": label, **row})
+    for name in entries:
+        for theory, samples in zip(theories[name], of_theory[name], strict=True):
+            row = _compare(setup, theory, samples, trained[name], of_network[name], empirical)
+            comparisons.append({"network": name, "closed_form": _theory_label(theory), **row})
     shown = {"held-out images": dataset.test[: config.num_pairs], "empirical closed form": empirical}
-    shown |= {f"{name}, network": s[: config.num_pairs] for name, s in of_network.items()}
+    shown |= {f"{name}, network": samples[: config.num_pairs] for name, samples in of_network.items()}
     novelties = {name: novelty(jnp.asarray(images), x).summary() for name, images in shown.items()}
     metrics = {"comparisons": comparisons, "novelty": novelties}
     runs.write_json(folder / "metrics.json", metrics)
-    _plot(setup, folder, dataset, theories, of_theory, of_network)
-    summary = _summary(setup, dataset, metrics, folder)
+    _plot(setup, folder, dataset, theories, of_theory, of_network, empirical)
+    summary = _summary(setup, dataset, metrics)
     runs.write_text(folder / "summary.md", summary)
     say(f"\n{summary}\n{time.perf_counter() - started:.0f} s in all; written to {folder}/")
     return metrics
+
+
+def _empirical(s: Setup) -> EmpiricalDenoiser:
+    return EmpiricalDenoiser(s.x, chunk_size=4096)
 
 
 def _load(config: Config) -> data.Dataset:
@@ -239,13 +247,14 @@ def _load(config: Config) -> data.Dataset:
         return dataset
     while side > MAX_CPU_SIDE:
         side //= 2
-    print(f"on a CPU images are resized to {side} x {side}; --image-size {max(dataset.train.shape[1:3])} keeps them")
+    native = max(dataset.train.shape[1:3])
+    print(f"on a CPU images are resized to {side} x {side}; --image-size {native} keeps their size")
     return data.load(config.dataset, image_size=side, **options)
 
 
 def _train(name: str, entry: Entry, setup: Setup, folder: Path) -> networks.NetworkDenoiser:
     config = setup.config
-    key = jax.random.fold_in(jax.random.key(config.seed), list(ENTRIES).index(name))
+    key = jax.random.fold_in(setup.key("training"), list(ENTRIES).index(name))
     options = {"num_steps": config.train_steps, "batch_size": config.batch_size} | entry.training(setup)
     return training.fit(
         entry.network(setup), setup.x, setup.sigmas, key=key, sigma_data=setup.sigma_data,
@@ -261,27 +270,39 @@ def _compare(setup, theory, theory_samples, network, network_samples, empirical)
         return row
     predicted = linear.generated(theory, setup.sigmas)
     count = len(network_samples)
-    ideal = predicted.sample(jax.random.key(setup.config.seed + 2), count)
+    ideal = predicted.sample(setup.key("floor"), count)
     row |= {
         "covariance_error": float(covariance_error(network_samples.reshape(count, -1), predicted.covariance)),
         "covariance_error_floor": float(sampling_error(predicted.covariance, count)),
-        "wasserstein2": float(gaussian.wasserstein2(predicted, gaussian.fit(network_samples))),
-        "wasserstein2_floor": float(gaussian.wasserstein2(predicted, gaussian.fit(ideal))),
+        "wasserstein2": _wasserstein2(predicted, gaussian.fit(network_samples)),
+        "wasserstein2_floor": _wasserstein2(predicted, gaussian.fit(ideal)),
         "total_standard_deviation": float(jnp.sqrt(jnp.trace(predicted.covariance))),
     }
     if not isinstance(network.module, networks.MLP) and setup.x[0].size <= MAX_EXACT_LAW_ENTRIES:
         law = linear.generated(affine.from_denoiser(network, setup.sigmas, setup.x.shape[1:]), setup.sigmas)
-        row["wasserstein2_exact"] = float(gaussian.wasserstein2(predicted, law))
+        row["wasserstein2_exact"] = _wasserstein2(predicted, law)
     return row
+
+
+def _wasserstein2(p: gaussian.Gaussian, q: gaussian.Gaussian) -> float:
+    # A small distance is the root of a small difference of traces: float32 has no digits left for it.
+    with jax.enable_x64(True):
+        p, q = (jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), law) for law in (p, q))
+        return float(gaussian.wasserstein2(p, q))
 
 
 def _theory_label(theory: Denoiser) -> str:
     if isinstance(theory, EmpiricalDenoiser):
         return "empirical"
-    return f"linear, {theory.structure.replace('_', ' ')}"
+    effects = []
+    if float(theory.weight_decay):
+        effects.append("weight decay")
+    if np.isfinite(theory.training_time):
+        effects.append("stopped early")
+    return ", ".join([theory.structure.replace("_", " "), *effects])
 
 
-def _summary(setup, dataset, metrics, folder) -> str:
+def _summary(setup, dataset, metrics) -> str:
     config, environment = setup.config, runs.environment()
     cell = lambda row, key, digits=3: f"{row[key]:.{digits}f}" if key in row else "–"  # noqa: E731
 
@@ -293,7 +314,8 @@ def _summary(setup, dataset, metrics, folder) -> str:
 
     first = runs.table(
         [
-            "network", "closed form", "correlation", "R²", "corr. empirical", "cov. error (floor)", "W₂ (floor)", "W₂ exact",
+            "network", "closed form", "correlation", "R²", "corr. empirical", "cov. error (floor)", "W₂ (floor)",
+            "W₂ exact",
         ],
         [
             [

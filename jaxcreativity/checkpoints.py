@@ -66,8 +66,9 @@ class Checkpoints:
         except Exception as error:  # Orbax raises many types for a damaged checkpoint
             folder = self.folder / "steps" / str(step)
             raise ValueError(
-                f"checkpoint {folder} cannot be read ({type(error).__name__}: {str(error)[:200]}). Nothing was "
-                "changed: delete that folder to resume from the checkpoint before it (or from the start if there is none)"
+                f"checkpoint {folder} cannot be read ({type(error).__name__}: {str(error)[:200]}). "
+                "Nothing was changed: delete that folder to resume from the checkpoint before it "
+                "(or from the start if there is none)"
             ) from error
 
     def save(self, step: int, state: Any) -> None:

@@ -16,6 +16,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 PROJECT = Path(__file__).resolve().parent.parent
 
+# Most of the suite's time is compilation, and many tests compile the same program.
+jax.config.update("jax_compilation_cache_dir", str(PROJECT / ".pytest_cache" / "xla"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
 
 def tfds_directory(dataset: str) -> Path:
     """The TFDS data folder that holds `dataset`; skips the calling test, saying what is missing, if there is none.

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcreativity import fourier
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.schedules import nearest_level
 
@@ -72,6 +73,8 @@ class PixelwiseLinear(_LinearModule):
 class ConvLinear(_LinearModule):
     """`w_k * y + b_k`, one circular convolution; counterpart of `"local"`, and of `"stationary"` at full size.
 
+    As in `flax.linen.Conv` the kernel is not flipped (cross-correlation).
+
     Evaluated by FFT: exact, as cheap for a kernel of the image's size as for a small one, and its gradient stays fast
     inside compiled loops on CPUs, which that of XLA's convolution does not.
 
@@ -94,9 +97,8 @@ class ConvLinear(_LinearModule):
             if rows % 2 == 0 or rows > min(height, width):
                 raise ValueError(f"kernel_size must be odd and at most {min(height, width)}, got {rows}")
         kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
-        padded = jnp.pad(kernel, ((0, height - rows), (0, width - columns), (0, 0), (0, 0)))
-        centred = jnp.roll(padded, (-(rows // 2), -(columns // 2)), axis=(0, 1))
-        response = jnp.fft.rfft2(centred, axes=(0, 1)).conj()  # cross-correlation, as in flax.linen.Conv
-        filtered = jnp.einsum("hwio,hwi->hwo", response, jnp.fft.rfft2(y, axes=(0, 1)))
+        response = fourier.frequency_response(kernel, height, width)
+        transformed = jnp.fft.fft2(y, axes=(0, 1)).reshape(-1, channels)
+        filtered = fourier.multiply(response, transformed).reshape(y.shape)
         bias = self.bias((1, 1, channels), sigma, y.dtype)
-        return jnp.fft.irfft2(filtered, s=(height, width), axes=(0, 1)) + bias
+        return jnp.fft.ifft2(filtered, axes=(0, 1)).real + bias

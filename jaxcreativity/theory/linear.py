@@ -28,10 +28,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from jaxcreativity import checks, pytree
+from jaxcreativity import checks, fourier, pytree
 from jaxcreativity.denoiser import NoiseLevel, Scalar
 from jaxcreativity.sampling import step_coefficients
-from jaxcreativity.theory import affine, fourier, gains, spectral
+from jaxcreativity.theory import affine, gains, spectral
 from jaxcreativity.theory.affine import AffineDenoiser
 from jaxcreativity.theory.gaussian import Gaussian
 
@@ -284,7 +284,7 @@ def _frequency_response(denoiser, gain_at) -> Inexact[Array, "frequencies channe
     return fourier.frequency_response(kernel, height, width)
 
 
-# --- coordinates in which M is block-diagonal --------------------------------------------------------------------------
+# --- coordinates in which M is block-diagonal ------------------------------------------------------------
 
 
 def _to_blocks(denoiser, image) -> Inexact[Array, "blocks b"]:
@@ -332,7 +332,7 @@ def _identity_like(matrix):
     return jnp.broadcast_to(jnp.eye(matrix.shape[-1], dtype=matrix.dtype), matrix.shape)
 
 
-# --- input -------------------------------------------------------------------------------------------------------------
+# --- input -----------------------------------------------------------------------------------------------
 
 
 def _check_options(structure, shape, kernel_size, rank, weight_decay, training_time, sigma_data):

@@ -32,36 +32,37 @@ def check(queries, data, k=2, **options):
     np.testing.assert_allclose(found.distances, exact_distances, rtol=50 * np.finfo(queries.dtype).eps)
 
 
-@pytest.fixture(params=[np.float64, np.float32], ids=["float64", "float32"])
-def sets(request):
+def two_sets(dtype):
     """Queries, some of them copies with and without a small change, and data."""
     rng = np.random.default_rng(0)
     data = rng.normal(size=(N, *SHAPE))
     queries = np.concatenate([rng.normal(size=(20, *SHAPE)), data[:10] + 1e-4, data[10:13]])
-    return queries.astype(request.param), data.astype(request.param)
+    return queries.astype(dtype), data.astype(dtype)
 
 
-@pytest.mark.parametrize("k", [1, 2, 7, 140, N])
+@pytest.fixture(params=[np.float64, np.float32], ids=["float64", "float32"])
+def sets(request):
+    return two_sets(request.param)
+
+
+@pytest.mark.parametrize("k", [1, 3, 140])
 def test_neighbours_equal_brute_force(sets, k):
     check(*sets, k)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 7, 75, N - 1, N, 10**9])
-def test_chunk_size_changes_nothing(sets, chunk_size):
-    check(*sets, 3, chunk_size=chunk_size)
+@pytest.mark.parametrize("chunk_size", [1, 75, N - 1])
+def test_chunk_size_changes_nothing(chunk_size):
+    queries, data = two_sets(np.float32)
+    check(queries, data, 3, chunk_size=chunk_size)
 
 
-@pytest.mark.parametrize("m", [1, 5, 7, 8])
-def test_blocks_of_queries_that_do_and_do_not_divide(sets, m, monkeypatch):
-    queries, data = sets
-    monkeypatch.setattr(novelty, "_BLOCK", 4)
-    jax.clear_caches()
-    check(queries[:m], data)
-    monkeypatch.undo()
-    jax.clear_caches()
+@pytest.mark.parametrize("m", [1, 2 * novelty._BLOCK, novelty._BLOCK + 7])
+def test_blocks_of_queries_that_do_and_do_not_divide(m):
+    queries = np.random.default_rng(4).normal(size=(m, *SHAPE)).astype(np.float32)
+    check(queries, two_sets(np.float32)[1])
 
 
-@pytest.mark.parametrize("k", [1, 3, N - 1])
+@pytest.mark.parametrize("k", [3, N - 1])
 def test_exclude_self_leaves_out_the_image_but_not_its_duplicate(sets, k):
     data = sets[1].copy()
     data[5] = data[90]
@@ -113,10 +114,9 @@ def test_no_recompilation(sets):
 
 def test_ratio_is_nearest_over_kth(sets):
     queries, data = sets
-    for k in (2, 5):
-        distances, _ = brute_force(queries, data, k)
-        ratio = novelty.neighbour_ratio(queries, data, k)
-        np.testing.assert_allclose(ratio, distances[:, 0] / distances[:, -1], rtol=1e-5, atol=1e-7)
+    distances, _ = brute_force(queries, data, 3)
+    ratio = novelty.neighbour_ratio(queries, data, 3)
+    np.testing.assert_allclose(ratio, distances[:, 0] / distances[:, -1], rtol=50 * np.finfo(data.dtype).eps)
 
 
 def test_ratio_of_zero_over_zero_is_zero():
@@ -131,9 +131,8 @@ def test_distances_and_ratio_are_differentiable():
     def distances(queries, data):
         return novelty.nearest_neighbours(queries, data, 2, chunk_size=8).distances
 
-    check_grads(distances, (queries, data), order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
-    check_grads(novelty.neighbour_ratio, (queries, data), order=1, modes=("fwd", "rev"), atol=1e-6, rtol=1e-6)
-    for function in (distances, novelty.neighbour_ratio):
+    for function in (jax.jit(distances), jax.jit(novelty.neighbour_ratio)):
+        check_grads(function, (queries, data), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
         slopes = jax.grad(lambda q, x, f=function: f(q, x).sum(), argnums=(0, 1))(data[:4], data)
         assert all(np.isfinite(slope).all() for slope in slopes)
 

@@ -1,0 +1,141 @@
+"""The main job, small, as a newcomer runs it: from the command line, killed, and started again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import compare
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+COMMAND = [sys.executable, "-m", "experiments.compare"]
+
+
+def run(*arguments, cwd=PROJECT):
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def small(output, **changes):
+    settings = {
+        "num-images": 100, "train-steps": 300, "num-samples": 200, "num-pairs": 20, "sampler-steps": 5,
+        "output": output, "entries": "pixelwise",
+    } | changes  # fmt: skip
+    return [part for name, value in settings.items() for part in (f"--{name}", value)]
+
+
+def test_writes_everything_and_theory_predicts_the_network(tmp_path):
+    done = run(*small(tmp_path))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "compare-digits"
+    expected = {
+        "config.json",
+        "environment.json",
+        "metrics.json",
+        "summary.md",
+        "samples.png",
+        "spectra.png",
+        "networks",
+    }
+    assert {path.name for path in folder.iterdir()} == expected
+    metrics = json.loads((folder / "metrics.json").read_text())
+    (row,) = metrics["comparisons"]
+    assert row["network"] == row["closed_form"] == "pixelwise"
+    assert row["pearson_median"] > 0.99
+    assert row["r_squared_median"] > 0.95
+    assert row["count"] == 20
+    # Training images of the empirical denoiser are memorised; held-out digits are not.
+    assert metrics["novelty"]["empirical closed form"]["memorised_fraction"] == 1.0
+    assert metrics["novelty"]["held-out images"]["memorised_fraction"] < 0.1
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["image_size"], config["num_images"], config["entries"]) == (8, 100, ["pixelwise"])
+    assert "| pixelwise |" in done.stdout
+    for name in ("samples.png", "spectra.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_killed_run_resumes_to_the_same_numbers(tmp_path):
+    # The steps between two checkpoints take long enough to be killed in.
+    arguments = small(tmp_path, **{"train-steps": 20_000})
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    steps = tmp_path / "compare-digits" / "networks" / "pixelwise" / "steps"
+    deadline = time.monotonic() + 200
+    while not list(steps.glob("*0/_CHECKPOINT_METADATA")):
+        assert process.poll() is None, "ended before its first checkpoint"
+        assert time.monotonic() < deadline, "no checkpoint in 200 s"
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "compare-digits" / "metrics.json").exists()
+    left = max(int(path.name) for path in steps.iterdir() if path.name.isdigit())
+    assert 0 < left < 20_000
+
+    resumed = run(*arguments)
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"{left}/20000" in resumed.stderr  # the progress bar starts where the checkpoint was
+    whole = run(*small(tmp_path, **{"train-steps": 20_000, "name": "whole"}))
+    assert whole.returncode == 0, whole.stderr
+    read = lambda name: json.loads((tmp_path / name / "metrics.json").read_text())  # noqa: E731
+    assert read("compare-digits") == read("whole")
+
+
+def test_folder_of_images(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 255, (12, 10, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    done = run(
+        "--dataset", tmp_path, *small(tmp_path / "runs", **{"image-size": 6, "num-images": 20, "train-steps": 20})
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(6, 6, 3)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entries": "polynomiall"}, "unknown entries"),
+        ({"num-pairs": 300}, "num_pairs <= num_samples"),
+        ({"num-images": 10**7}, "num_images"),
+        ({"dataset": "no/such/folder"}, "no/such/folder"),
+    ],
+)
+def test_bad_settings_end_in_one_line(tmp_path, changes, message):
+    done = run(*small(tmp_path, **changes))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_configuration_of_the_same_name_is_refused(tmp_path):
+    config = compare.Config(
+        num_images=20, train_steps=2, num_samples=20, num_pairs=10, sampler_steps=2, entries=("pixelwise",),
+        output=str(tmp_path), progress=False, rank=3,
+    )  # fmt: skip
+    compare.main(config)
+    done = run(*small(tmp_path))
+    assert done.returncode == 1
+    assert "another configuration" in done.stderr
+
+
+def test_every_entry_of_the_registry_runs(tmp_path):
+    config = compare.Config(
+        num_images=40, train_steps=4, batch_size=2, num_samples=80, num_pairs=4, sampler_steps=3, rank=2,
+        output=str(tmp_path), progress=False,
+    )  # fmt: skip
+    metrics = compare.main(config)
+    assert {row["network"] for row in metrics["comparisons"]} == set(compare.ENTRIES)
