@@ -25,7 +25,7 @@ import numpy as np
 import optax
 
 from experiments import runs
-from jaxcreativity import data, networks, sample, schedules, training
+from jaxcreativity import data, networks, plotting, sample, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.metrics.agreement import agreement, covariance_error, sampling_error
 from jaxcreativity.metrics.novelty import novelty
@@ -300,6 +300,29 @@ def _theory_label(theory: Denoiser) -> str:
     if np.isfinite(theory.training_time):
         effects.append("stopped early")
     return ", ".join([theory.structure.replace("_", " "), *effects])
+
+
+def _plot(setup, folder, dataset, theories, of_theory, of_network, empirical) -> None:
+    columns = min(12, len(empirical), len(dataset.test))
+    rows = {"held-out images": dataset.test[:columns], "empirical closed form": empirical[:columns]}
+    notes = {}
+    for name, samples in of_network.items():
+        closed_form, network = of_theory[name][0], samples[: setup.config.num_pairs]
+        pair = {"closed form": closed_form[:columns], "network": network[:columns]}
+        rows[name] = {"network": network[:columns]} if name == "MLP" else pair
+        notes[name] = f"r = {agreement(closed_form, network).summary()['pearson_median']:.3f}"
+        notes[name] += " (empirical)" if name == "MLP" else ""
+    title = f"{setup.config.dataset}: one noise vector per column; r = median correlation of closed form and network"
+    plotting.save(plotting.sample_grid(rows, title=title, notes=notes), folder / "samples.png")
+
+    curves: dict[str, Any] = {"data": gaussian.fit(setup.x).covariance}
+    for name, (theory, *_) in theories.items():
+        if not isinstance(theory, EmpiricalDenoiser):
+            predicted = linear.generated(theory, setup.sigmas).covariance
+            curves[name] = {"predicted": predicted, "network": gaussian.fit(of_network[name]).covariance}
+    counts = {"data": len(setup.x), "network": setup.config.num_samples}
+    title = f"{setup.config.dataset}: variance of the generated images along the data's principal axes"
+    plotting.save(plotting.spectra(curves, title=title, counts=counts, modes_of="data"), folder / "spectra.png")
 
 
 def _summary(setup, dataset, metrics) -> str:

@@ -42,7 +42,7 @@ def partial(
     smallest = jax.lax.stop_gradient(energies.min(axis=-1))
     weights = jnp.exp(-(energies - smallest[..., None]) / _positive(temperature))
     if valid is not None:
-        weights = weights * valid.astype(weights.dtype)
+        weights = weights * jnp.broadcast_to(valid, weights.shape).astype(weights.dtype)
     weighted_sum = jnp.tensordot(weights, values, axes=1, precision="highest")
     return Partial(smallest, weighted_sum, weights.sum(axis=-1))
 

@@ -77,14 +77,14 @@ def array_file(path: Path, image_size: int | None = None) -> Source:
     if path.suffix not in ARRAY_SUFFIXES:
         raise ValueError(f"{str(path)!r} is a file, but neither .npy nor .npz; give the folder that the image is in")
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            images, labels = loaded, None
-        else:
-            with loaded:
-                if "images" not in loaded:
-                    raise ValueError(f"it has the keys {loaded.files}, but not 'images'")
+        with path.open("rb") as file:  # opened here, because NumPy leaves a damaged archive open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                images, labels = loaded, None
+            elif "images" in loaded:
                 images, labels = loaded["images"], loaded.get("labels")
+            else:
+                raise ValueError(f"it has the keys {loaded.files}, but not 'images'")
     except Exception as error:  # a damaged archive raises BadZipFile, EOFError, OSError, zlib.error, ...
         raise ValueError(f"cannot read images from {str(path)!r}: {error}") from error
     return from_arrays(_check_images(path, images), _check_labels(path, labels, images), image_size)

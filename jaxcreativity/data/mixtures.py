@@ -209,10 +209,10 @@ class Atoms:
         """`sum_i w_i(y) x_i`, `w(y) = softmax_i(log w_i - |y - x_i|^2 / (2 sigma^2))`."""
         y = checks.example("y", y, self.shape)
         points, weights = self._flat.astype(y.dtype), self.weights.astype(y.dtype)
-        offsets = y.reshape(1, -1) - points
-        nearest = jnp.argmin(jnp.sum(jnp.square(offsets), axis=1))
-        # |y - b|^2 - |y - a|^2 = (a - b).(2y - a - b): exact where the two distances are nearly equal.
-        excess = jnp.sum((points[nearest][None] - points) * (offsets + offsets[nearest][None]), axis=1)
+        flat = y.reshape(1, -1)
+        nearest = points[jnp.argmin(jnp.sum(jnp.square(flat - points), axis=1))][None]
+        # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2): exact where the two distances are nearly equal.
+        excess = 2 * jnp.sum((nearest - points) * (flat - 0.5 * (nearest + points)), axis=1)
         log_weights = jnp.log(weights) - excess / (2 * jnp.square(jnp.asarray(sigma, y.dtype)))
         return _dot(_softmax(log_weights), points).reshape(self.shape)
 

@@ -128,7 +128,8 @@ def _load_cache(reader, count):
     if not reader.cache_file.is_file():
         return None
     try:
-        with np.load(reader.cache_file, allow_pickle=False) as stored:
+        with reader.cache_file.open("rb") as file:  # opened here, because NumPy leaves a damaged archive open
+            stored = np.load(file, allow_pickle=False)
             images = stored["images"]  # the archive's checksums are compared here
             labels = stored["labels"] if reader.label_key else None
         intact = images.dtype == np.uint8 and images.ndim == 4 and len(images) == count

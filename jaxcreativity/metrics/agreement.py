@@ -71,15 +71,7 @@ def pearson(a: Shaped[ArrayLike, "..."], b: Shaped[ArrayLike, "..."]) -> Float[A
     Raises:
         ValueError: if the shapes differ, an image is empty, integer, or has NaN or infinite entries.
     """
-    a, b = _pair("a", a, "b", b)
-    u, scale_a = _deviations(a)
-    v, scale_b = _deviations(b)
-    flat_a, flat_b = scale_a == 0, scale_b == 0
-    # Guarded before the root: its derivative at 0 is infinite.
-    norm_a = jnp.sqrt(jnp.where(flat_a, 1.0, jnp.sum(jnp.square(u))))
-    norm_b = jnp.sqrt(jnp.where(flat_b, 1.0, jnp.sum(jnp.square(v))))
-    correlation = jnp.clip(jnp.sum(u * v) / (norm_a * norm_b), -1.0, 1.0)
-    return jnp.where(flat_a & flat_b & _equal(a, b), 1.0, correlation)
+    return _pearson(*_pair("a", a, "b", b))
 
 
 def r_squared(prediction: Shaped[ArrayLike, "..."], target: Shaped[ArrayLike, "..."]) -> Float[Array, ""]:
@@ -101,15 +93,7 @@ def r_squared(prediction: Shaped[ArrayLike, "..."], target: Shaped[ArrayLike, ".
     Raises:
         ValueError: if the shapes differ, an image is empty, integer, or has NaN or infinite entries.
     """
-    prediction, target = _pair("prediction", prediction, "target", target)
-    deviation, scale = _deviations(target)
-    flat = scale == 0
-    largest = (jnp.finfo(target.dtype).max / (8 * target.size)) ** 0.5
-    error = (0.5 * target - 0.5 * prediction) / jnp.where(flat, 1.0, scale)
-    error = jnp.clip(error, -largest, largest)
-    variance = jnp.where(flat, 1.0, jnp.sum(jnp.square(deviation)))
-    explained = 1 - jnp.sum(jnp.square(error)) / variance
-    return jnp.where(flat, _equal(prediction, target).astype(explained.dtype), explained)
+    return _r_squared(*_pair("prediction", prediction, "target", target))
 
 
 def agreement(prediction: Shaped[ArrayLike, "n ..."], target: Shaped[ArrayLike, "m ..."]) -> Agreement:
@@ -132,7 +116,8 @@ def agreement(prediction: Shaped[ArrayLike, "n ..."], target: Shaped[ArrayLike, 
             f"prediction and target must have the same shape (n, *shape), one pair per noise vector, "
             f"got {prediction.shape} and {target.shape}"
         )
-    return Agreement(jax.vmap(pearson)(prediction, target), jax.vmap(r_squared)(prediction, target))
+    dtype = jnp.result_type(prediction, target)
+    return _agreement(prediction.astype(dtype), target.astype(dtype))
 
 
 def covariance_error(estimate: Shaped[ArrayLike, "n ..."], covariance: Shaped[ArrayLike, "..."]) -> Float[Array, ""]:
@@ -187,6 +172,35 @@ def sampling_error(covariance: Shaped[ArrayLike, "..."], n: int) -> Float[Array,
     n = checks.positive_int("n", n)
     spread = jnp.trace(covariance) / _positive_norm(covariance)  # squared: the effective number of dimensions
     return jnp.sqrt((n + (n - 1) * jnp.square(spread)) / n**2)
+
+
+@jax.jit
+def _pearson(a, b):
+    u, scale_a = _deviations(a)
+    v, scale_b = _deviations(b)
+    flat_a, flat_b = scale_a == 0, scale_b == 0
+    # Guarded before the root: its derivative at 0 is infinite.
+    norm_a = jnp.sqrt(jnp.where(flat_a, 1.0, jnp.sum(jnp.square(u))))
+    norm_b = jnp.sqrt(jnp.where(flat_b, 1.0, jnp.sum(jnp.square(v))))
+    correlation = jnp.clip(jnp.sum(u * v) / (norm_a * norm_b), -1.0, 1.0)
+    return jnp.where(flat_a & flat_b & _equal(a, b), 1.0, correlation)
+
+
+@jax.jit
+def _r_squared(prediction, target):
+    deviation, scale = _deviations(target)
+    flat = scale == 0
+    largest = (jnp.finfo(target.dtype).max / (8 * target.size)) ** 0.5
+    error = (0.5 * target - 0.5 * prediction) / jnp.where(flat, 1.0, scale)
+    error = jnp.clip(error, -largest, largest)
+    variance = jnp.where(flat, 1.0, jnp.sum(jnp.square(deviation)))
+    explained = 1 - jnp.sum(jnp.square(error)) / variance
+    return jnp.where(flat, _equal(prediction, target).astype(explained.dtype), explained)
+
+
+@jax.jit
+def _agreement(prediction, target):
+    return Agreement(jax.vmap(_pearson)(prediction, target), jax.vmap(_r_squared)(prediction, target))
 
 
 def _pair(name_a, a, name_b, b):

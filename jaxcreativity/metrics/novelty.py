@@ -123,11 +123,11 @@ def nearest_neighbours(
     Exact: squared distances are expanded about the mean of the data (one matrix product) to find `k + 16`
     candidates, which are then compared by their differences, so that the distance of a near-duplicate is accurate
     relative to itself. Where the bound on the rounding of the expansion cannot exclude that a neighbour was left out
-    (more near-duplicates than candidates), that query is compared with all data by differences, some 10 times slower.
+    (more near-duplicates than candidates), that query is compared with all data by differences, slowly.
 
     Traceable; the distances are differentiable in both arguments (derivative 0 at distance 0).
 
-    Memory beyond the arguments: some `256 (chunk_size + (k + 16) d) + chunk_size d` numbers, d the entries of one image.
+    Memory beyond the arguments: `256 (chunk_size + (k + 16) d) + chunk_size d` numbers, d the entries of one image.
 
     Args:
         queries: `(m, *shape)`.

@@ -4,6 +4,7 @@ Compiling takes most of the time: the programs below take denoisers and grids as
 """
 
 import gc
+import itertools
 import time
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,12 @@ from conftest import tfds_directory
 from registry import make_images
 
 from jaxcreativity import sampling, schedules
-from jaxcreativity.theory import affine, linear
+from jaxcreativity.theory import linear
 
 IMAGES = make_images(3, 60, 3, 4, 2)  # more images than entries: every eigenvalue is positive and distinct
 SHAPE = IMAGES.shape[1:]
 D = int(np.prod(SHAPE))
+NUM_SAMPLES = 10_000
 OPTIONS = {"full": {}, "pixelwise": {}, "stationary": {}, "local": {"kernel_size": 3}, "low_rank": {"rank": 9}}
 KINDS = [(structure, prediction) for structure in OPTIONS for prediction in ("x", "noise")]
 every_kind = pytest.mark.parametrize(("structure", "prediction"), KINDS)
@@ -35,10 +37,17 @@ SCHEDULES = {
 }
 
 
-@jax.jit
+_apply = jax.jit(lambda denoiser, y, sigma: jax.vmap(denoiser, (0, None))(y, sigma))
+
+
 def apply(denoiser, y, sigma):
-    """`(batch, *shape)` at one noise level."""
-    return jax.vmap(denoiser, (0, None))(y, sigma)
+    """A batch at one noise level."""
+    return np.asarray(_apply(denoiser, y, np.float64(sigma)))
+
+
+def queries(shape=SHAPE):
+    """As many as there are entries and one, so that all tests share one program."""
+    return np.random.default_rng(0).standard_normal((1 + np.prod(shape), *shape))
 
 
 @jax.jit
@@ -52,9 +61,9 @@ generated = jax.jit(lambda denoiser, sigmas, eta: linear.generated(denoiser, sig
 
 @jax.jit
 def ancestral(denoiser, key, sigmas, eta):
-    """20 000 flattened samples."""
+    """Flattened samples, `NUM_SAMPLES` of them."""
     z_key, step_key = jax.random.split(key)
-    z = jax.random.normal(z_key, (20_000, *SHAPE))
+    z = jax.random.normal(z_key, (NUM_SAMPLES, *SHAPE))
     draw = lambda z, key: sampling.sample(denoiser, z, sigmas, eta=eta, key=key)  # noqa: E731
     return jax.vmap(draw)(z, jax.random.split(step_key, len(z))).reshape(len(z), -1)
 
@@ -161,7 +170,7 @@ EFFECTS = {
 @pytest.mark.parametrize("structure", ["full", "pixelwise", "stationary", "local"])
 @pytest.mark.parametrize("prediction", ["x", "noise"])
 def test_denoiser_is_what_training_finds(structure, prediction):
-    y = np.random.default_rng(0).standard_normal((3, *SHAPE))
+    y = queries()
     for name, effect in EFFECTS.items():
         effect = {**PLAIN, **effect}
         names = {"decay": "weight_decay", "time": "training_time", "bias": "bias", "sigma_data": "sigma_data"}
@@ -178,15 +187,15 @@ def test_bias_is_the_optimal_one():
     features = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
     noise = sigma**2 * np.diag([1.0] * D + [0.0])
     W = np.linalg.solve(features.T @ features / len(flat) + noise, features.T @ flat / len(flat)).T
-    y = np.random.default_rng(0).standard_normal((3, *SHAPE))
-    expected = y.reshape(3, -1) @ W[:, :-1].T + W[:, -1]
-    np.testing.assert_allclose(apply(fit("full"), y, sigma).reshape(3, -1), expected, atol=1e-10)
+    y = queries()
+    expected = y.reshape(-1, D) @ W[:, :-1].T + W[:, -1]
+    np.testing.assert_allclose(apply(fit("full"), y, sigma).reshape(-1, D), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 3), (8, 6, 1)])
 def test_local_filter_on_other_shapes(shape):
     images = make_images(4, 20, *shape)
-    y = np.random.default_rng(0).standard_normal((3, *shape))
+    y = queries(shape)[:3]
     denoiser = linear.fit(images, "local", kernel_size=5)
     expected = brute_force("local", images, y, 0.3, "x", kernel_size=5, **PLAIN)
     np.testing.assert_allclose(apply(denoiser, y, 0.3), expected, atol=1e-9)
@@ -194,7 +203,7 @@ def test_local_filter_on_other_shapes(shape):
 
 def test_stationary_is_local_with_full_support():
     images = make_images(5, 20, 5, 5, 2)
-    y = np.random.default_rng(0).standard_normal((3, 5, 5, 2))
+    y = queries((5, 5, 2))[:3]
     full, local = linear.fit(images, "stationary"), linear.fit(images, "local", kernel_size=5)
     np.testing.assert_allclose(apply(local, y, 0.3), apply(full, y, 0.3), atol=1e-10)
 
@@ -222,10 +231,10 @@ def test_low_rank_is_reduced_rank_regression(prediction, decay):
     left, singular, right = np.linalg.svd(T @ whitener)
     W = (left[:, :rank] * singular[:rank]) @ right[:rank] @ whitener.T
     A = W if prediction == "x" else np.eye(D) - sigma * W
-    y = np.random.default_rng(0).standard_normal((3, *SHAPE))
-    expected = (y.reshape(3, -1) - mean) @ A.T + mean
+    y = queries()
+    expected = (y.reshape(-1, D) - mean) @ A.T + mean
     denoiser = fit("low_rank", prediction, weight_decay=decay)
-    np.testing.assert_allclose(apply(denoiser, y, sigma).reshape(3, -1), expected, atol=1e-10)
+    np.testing.assert_allclose(apply(denoiser, y, sigma).reshape(-1, D), expected, atol=1e-10)
 
 
 # --- what is generated ------------------------------------------------------------------------------------------
@@ -253,7 +262,7 @@ def dense_chain(A, b, sigmas, eta):
     """Mean and covariance of the chain `y' = (1 - c)(A y + b) + c y + tau z`, float64 NumPy."""
     d = A.shape[-1]
     mean, covariance = np.zeros(d), sigmas[0] ** 2 * np.eye(d)
-    for k, (sigma, following) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+    for k, (sigma, following) in enumerate(itertools.pairwise(sigmas)):
         tau = eta * following * np.sqrt(1 - following**2 / sigma**2)
         c = np.sqrt(following**2 - tau**2) / sigma
         F = (1 - c) * A[k] + c * np.eye(d)
@@ -278,17 +287,18 @@ def test_generated_law_is_the_dense_recursion_s(structure, prediction):
 
 
 @pytest.mark.parametrize(
-    ("structure", "prediction"), [kind for kind in KINDS if kind[0] != "local" and kind != ("full", "noise")]
+    ("structure", "prediction"),
+    [("full", "x"), ("pixelwise", "x"), ("stationary", "x"), ("low_rank", "x"), ("low_rank", "noise")],
 )
 def test_limit_of_many_steps_is_reached_at_first_order(structure, prediction):
-    if structure in ("pixelwise", "stationary") and prediction == "noise":
-        pytest.skip("the same gains as for x, without penalty and fully trained")
     denoiser = fit(structure, prediction)
     limit = linear.generated_limit(denoiser, 10.0)
     mean_errors, covariance_errors = [], []
     for steps in (150, 300, 600):
         # Down to 1e-5 in equal ratios: the last jump to 0 costs (1e-5)**2 / (smallest variance), next to nothing.
-        law = generated(denoiser, schedules.grid(schedules.log_linear(1e-5, 10.0), steps), 0.0)
+        sigmas = schedules.grid(schedules.log_linear(1e-5, 10.0), steps)
+        # A step from a level to itself changes nothing; with such steps in front all grids share one program.
+        law = generated(denoiser, np.pad(sigmas, (600 - steps, 0), mode="edge"), 0.0)
         mean_errors.append(np.linalg.norm(law.mean - limit.mean))
         covariance_errors.append(np.linalg.norm(law.covariance - limit.covariance))
     for errors in (mean_errors, covariance_errors):
@@ -324,19 +334,24 @@ def hard_data(kind):
 
 
 @partial(jax.jit, static_argnums=0)
-def chain_loss(structure, arguments):
+@partial(jax.value_and_grad, argnums=1)
+def chain_loss_and_gradient(structure, arguments):
     """Data, noise and parameters -> fit -> denoiser -> sampler, and the closed form -> loss."""
     prediction = "noise" if structure == "low_rank" else "x"
     data, z, sigmas, parameters = arguments
-    denoiser = linear.fit(
-        data, structure, prediction=prediction, **GRADIENT_OPTIONS[structure], **parameters
-    )
+    denoiser = linear.fit(data, structure, prediction=prediction, **GRADIENT_OPTIONS[structure], **parameters)
     weights = np.random.default_rng(8).standard_normal((2, *SHAPE))
     sampled = jnp.sum(weights[0] * jnp.square(sampling.sample(denoiser, z, sigmas)))
     return sampled + jnp.sum(weights[1] * jnp.square(linear.predict_sample(denoiser, z, sigmas)))
 
 
-chain_gradient = jax.jit(jax.value_and_grad(chain_loss, argnums=1), static_argnums=0)
+def random_direction(arguments, part):
+    """Zero except in one of `(data, noise, grid, parameters)`; the last level of the grid stays 0."""
+    rng = np.random.default_rng(10)
+    directions = [jax.tree.map(np.zeros_like, argument) for argument in arguments]
+    directions[part] = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), arguments[part])
+    directions[2][-1] = 0.0
+    return tuple(directions)
 
 
 @every_structure
@@ -347,20 +362,18 @@ def test_gradient_through_fit_and_sampler_is_that_of_finite_differences(structur
     z = np.random.default_rng(9).standard_normal(SHAPE)
     sigmas = np.array([2.0, 0.7, 0.3, 0.0])
     for kind in ("fewer images than pixels", "constant pixels", "repeated eigenvalues"):
-        arguments = jax.tree.map(jnp.asarray, (hard_data(kind), z, sigmas, parameters))
-        value, gradient = chain_gradient(structure, arguments)
+        arguments = jax.tree.map(np.float64, (hard_data(kind), z, sigmas, parameters))
+        value, gradient = chain_loss_and_gradient(structure, arguments)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-        rng = np.random.default_rng(10)
-        for part in range(4):  # data, noise, grid, parameters: a random direction of each
-            direction = jax.tree.map(np.zeros_like, list(arguments))
-            direction[part] = jax.tree.map(lambda leaf: rng.standard_normal(leaf.shape), arguments[part])
-            if part == 2:
-                direction[2][-1] = 0.0  # the grid's last level stays 0
-            move = lambda h, by=direction: jax.tree.map(lambda a, b: a + h * b, arguments, tuple(by))  # noqa: E731
-            h = 1e-4  # fourth-order differences: error h**4, rounding 1e-16 / h
-            ends = [float(chain_loss(structure, move(step * h))) for step in (-2, -1, 1, 2)]
+        for part in range(len(arguments)):
+            direction = random_direction(arguments, part)
+            # Fourth-order differences: error h**4, rounding 1e-16 / h.
+            h = 1e-4
+            steps = [h * np.float64(k) for k in (-2, -1, 1, 2)]
+            moved = [jax.tree.map(lambda a, b, k=k: a + k * b, arguments, direction) for k in steps]
+            ends = [float(chain_loss_and_gradient(structure, arguments)[0]) for arguments in moved]
             numeric = (ends[0] - 8 * ends[1] + 8 * ends[2] - ends[3]) / (12 * h)
-            products = jax.tree.map(lambda a, b: float(np.sum(a * b)), gradient, tuple(direction))
+            products = jax.tree.map(lambda a, b: float(np.sum(a * b)), gradient, direction)
             exact = sum(jax.tree.leaves(products))
             assert abs(exact - numeric) < 1e-7 * (abs(value) + abs(numeric) + 1), (kind, part)
 
@@ -378,13 +391,19 @@ def test_second_derivatives():
     hessian = jax.jit(jax.hessian(loss, argnums=1))(IMAGES, z).reshape(D, D)
     C = np.cov(IMAGES.reshape(len(IMAGES), -1).T, bias=True)
     J = sigmas[0] * np.eye(D)
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, following in itertools.pairwise(np.asarray(sigmas)):
         c = following / sigma
         J = ((1 - c) * C @ np.linalg.inv(C + sigma**2 * np.eye(D)) + c * np.eye(D)) @ J
     np.testing.assert_allclose(hessian, J.T @ J, atol=1e-10)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def spoilt(value):
+    images = IMAGES.copy()
+    images[7, 1, 2, 0] = value
+    return images
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -394,8 +413,16 @@ def test_second_derivatives():
         (IMAGES[:0], {"structure": "full"}, "x needs at least 2"),
         (IMAGES[:1], {"structure": "full"}, "x needs at least 2"),
         (IMAGES[:, :0], {"structure": "full"}, "non-empty"),
-        (np.where(IMAGES > 0.9, np.nan, IMAGES), {"structure": "full"}, "NaN or infinite entries in"),
-        (np.where(IMAGES > 0.9, np.inf, IMAGES), {"structure": "pixelwise"}, "NaN or infinite entries in"),
+        (
+            spoilt(np.nan),
+            {"structure": "full"},
+            "NaN or infinite entries in 1 of 60 examples",
+        ),
+        (
+            spoilt(np.inf),
+            {"structure": "pixelwise"},
+            "NaN or infinite entries in 1 of 60 examples",
+        ),
         (IMAGES[:, :, :, 0], {"structure": "stationary"}, r"shape \(n, height, width, channels\), got \(60, 3, 4\)"),
         (IMAGES[:, 0, 0, 0], {"structure": "full"}, "add the axis of examples"),
         ((IMAGES * 127).astype(np.uint8), {"structure": "full"}, "floating point, got uint8; scale images"),
@@ -445,15 +472,15 @@ def test_bad_input_elsewhere():
 # --- size ---------------------------------------------------------------------------------------------------------
 
 
-def mnist():
+def mnist(monkeypatch):
     """All 60 000 training images, float32 in [-1, 1]; random ones of that size where MNIST is not there."""
     try:
-        root = tfds_directory("mnist")
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_directory("mnist")))
     except pytest.skip.Exception:
         return np.random.default_rng(0).uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
     from jaxcreativity import data
 
-    return np.asarray(data.load("mnist", data_dir=root).train)
+    return np.asarray(data.load("mnist").train, np.float32)
 
 
 def peak_memory():
@@ -462,17 +489,19 @@ def peak_memory():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-def test_mnist_size_takes_seconds_and_less_than_4_gib():
-    images = mnist()
+def test_mnist_size_takes_seconds_and_less_than_4_gib(monkeypatch):
+    images = mnist(monkeypatch)
     assert images.shape == (60_000, 28, 28, 1)
     z = jax.random.normal(jax.random.key(0), (1_000, 28, 28, 1), jnp.float32)
     sigmas = schedules.grid(schedules.cosine(), 20)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
-    before, start = peak_memory(), time.perf_counter()
+    before, start, cpu_start = peak_memory(), time.perf_counter(), time.process_time()
     denoiser = linear.fit(images, "full")
     samples = jax.jit(jax.vmap(linear.predict_sample, (None, 0, None)))(denoiser, z, sigmas).block_until_ready()
-    seconds, grown = time.perf_counter() - start, peak_memory() - before
+    # The time of all cores together where others keep them busy.
+    seconds = min(time.perf_counter() - start, time.process_time() - cpu_start)
+    grown = peak_memory() - before
     assert np.isfinite(samples).all()
     assert seconds < 20
     assert grown < 4 * 2**30
