@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcreativity import Piecewise, schedules
+from jaxcreativity import Piecewise, networks, schedules
 from jaxcreativity.theory import affine, linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
@@ -82,6 +82,18 @@ def _piecewise(dtype):
     return Piecewise([3.0, 0.5], [_linear("pixelwise")(dtype), _linear("full")(dtype), _empirical(7)(dtype)])
 
 
+def _network(module, prediction="x"):
+    def build(dtype):
+        params = jax.jit(module.init)(jax.random.key(0), jnp.zeros(SHAPE), jnp.ones(()))["params"]
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(jax.random.key(1), len(leaves))  # weights that start at zero say nothing
+        drawn = [0.1 * jax.random.normal(k, leaf.shape, dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        return networks.bind(module, structure.unflatten(drawn), prediction=prediction, sigma_data=0.4)
+
+    return build
+
+
+_LEVELS = (10.0, 1.0, 0.1)
 _TRAINED = {"weight_decay": 0.2, "training_time": 3.0, "sigma_data": 0.4}
 
 CASES = [
@@ -112,5 +124,11 @@ CASES = [
     Case("local-trained-noise", _linear("local", "noise", kernel_size=3, **_TRAINED), sigma_to_zero="identity"),
     Case("full-no-bias-x", _linear("full", bias=False), sigma_to_infinity=np.zeros(SHAPE)),
     Case("affine", _affine),
+    Case("network-dense", _network(networks.DenseLinear(_LEVELS))),
+    Case("network-low-rank", _network(networks.LowRankLinear(_LEVELS, rank=3), "noise"), sigma_to_zero="identity"),
+    Case("network-pixelwise", _network(networks.PixelwiseLinear(_LEVELS), "v"), sigma_to_zero="identity"),
+    Case("network-convolution", _network(networks.ConvLinear(_LEVELS, kernel_size=3))),
+    Case("network-full-convolution", _network(networks.ConvLinear(_LEVELS))),
+    Case("network-mlp", _network(networks.MLP(width=16, depth=2), "v"), sigma_to_zero="identity"),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]
