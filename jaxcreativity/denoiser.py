@@ -16,6 +16,8 @@ from jaxcreativity import checks, pytree
 
 Example: TypeAlias = Float[Array, "*shape"]
 Scalar: TypeAlias = Float[ArrayLike, ""] | int
+"""A number: Python, NumPy or JAX, traced or not."""
+
 NoiseLevel: TypeAlias = Scalar
 
 

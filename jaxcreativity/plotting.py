@@ -165,8 +165,8 @@ def spectra(
 
     Raises:
         ValueError: if there are no curves, one is not a finite, floating-point `(d, d)` symmetric matrix or `(d,)`,
-            there is no variance at all, counts belong to no curve, `modes_of` is no ungrouped covariance, variances are given where covariances
-            are needed, or `relative` comes without `modes_of`.
+            none has any variance, counts belong to no curve, `modes_of` is no ungrouped covariance, variances are
+            given where covariances are needed, or `relative` comes without `modes_of`.
     """
     groups = _groups("curves", curves)
     matrices = {

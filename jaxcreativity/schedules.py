@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
 from jaxcreativity import checks
+from jaxcreativity.denoiser import Scalar
 
 Schedule: TypeAlias = Callable[[ArrayLike], jax.Array]
 
 
-def cosine(period: float = 2.016) -> Schedule:
+def cosine(period: Scalar = 2.016) -> Schedule:
     """`sigma(t) = tan(pi t / period)`: the variance-preserving cosine schedule `a_t = cos(pi t / period)`.
 
     Source: Nichol & Dhariwal (2021); `period = 2.016` after Kamb & Ganguli (2025), whose
@@ -35,7 +36,7 @@ def cosine(period: float = 2.016) -> Schedule:
     return partial(_cosine, period=period)
 
 
-def linear_beta(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
+def linear_beta(beta_min: Scalar = 0.1, beta_max: Scalar = 20.0) -> Schedule:
     """`sigma(t)**2 = exp(int_0^t beta) - 1` with `beta(t) = beta_min + t (beta_max - beta_min)`.
 
     The variance-preserving process of Ho et al. (2020) in the continuous form of Song et al. (2021, appendix C).
@@ -51,7 +52,7 @@ def linear_beta(beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
     return partial(_linear_beta, beta_min=beta_min, beta_max=beta_max)
 
 
-def karras(sigma_min: float, sigma_max: float, rho: float = 7.0) -> Schedule:
+def karras(sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Schedule:
     """`sigma(t) = (sigma_min**(1/rho) + t (sigma_max**(1/rho) - sigma_min**(1/rho)))**rho`.
 
     Source: Karras et al. (2022), equation 5.
@@ -70,7 +71,7 @@ def karras(sigma_min: float, sigma_max: float, rho: float = 7.0) -> Schedule:
     return partial(_karras, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
 
 
-def log_linear(sigma_min: float, sigma_max: float) -> Schedule:
+def log_linear(sigma_min: Scalar, sigma_max: Scalar) -> Schedule:
     """`sigma(t) = sigma_min (sigma_max / sigma_min)**t`: equal ratios between neighbouring levels.
 
     The variance-exploding process of Song et al. (2021).
@@ -108,7 +109,7 @@ def grid(schedule: Schedule, num_steps: int) -> Float[Array, " {num_steps}+1"]:
     return checks.noise_grid(levels)
 
 
-def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Float[ArrayLike, ""] | int) -> Int[Array, ""]:
+def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Scalar) -> Int[Array, ""]:
     """Index of the entry of `levels` that is nearest to `sigma` in ratio (both positive)."""
     levels = jnp.asarray(levels, dtype=jnp.result_type(float))
     return jnp.argmin(jnp.abs(jnp.log(levels) - jnp.log(jnp.asarray(sigma, levels.dtype))))

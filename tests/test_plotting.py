@@ -78,13 +78,13 @@ def test_columns_are_seeds_in_order():
     np.testing.assert_allclose(figure.axes[0].get_xticks(), (np.arange(N) + 0.5) * strip.shape[1] / N - 0.5)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_labels_stay_inside_the_figure(count):
-    name = "a denoiser with quite a long name" * count
+@pytest.mark.parametrize("length", [1, 30, 60])
+def test_labels_stay_inside_the_figure(length):
+    name = ("a denoiser with a name " * 3)[:length]
+    rows = {name: {("theory in closed form " * 2)[:length]: images(n=1)}}
     figure = plotting.sample_grid(
-        {name: {"theory, in closed form": images(n=1)}}, title="t" * 90, notes={name: "n" * 40}
+        rows, title="a title longer than that " * 4, notes={name: "r = 0.99 " * (length // 10)}
     )
-    figure.canvas.draw() if hasattr(figure.canvas, "draw") else None
     renderer = figure._get_renderer()
     for text in figure.texts:
         box = text.get_window_extent(renderer)
@@ -205,6 +205,7 @@ COVARIANCE = covariance()
         (lambda: plotting.sample_grid({"a": images()}, notes={"c": "x"}), "notes must belong to a; got c"),
         (lambda: plotting.spectra({}), "curves is empty"),
         (lambda: plotting.spectra({"a": COVARIANCE[:2]}), "a must be a covariance"),
+        (lambda: plotting.spectra({"a": 0 * COVARIANCE}), "no curve has any variance"),
         (lambda: plotting.spectra({"a": np.zeros(0)}), "a must be a covariance"),
         (lambda: plotting.spectra({"a": COVARIANCE + np.inf}), "a must be floating point and finite"),
         (lambda: plotting.spectra({"a": np.eye(3, dtype=int)}), "a must be floating point and finite"),

@@ -248,8 +248,10 @@ def _leaves(denoiser):
 
 
 def _softmax(log_weights):
-    # Compiled, a subtraction may be fused with what made its operands and exceed 0 by their rounding: cut there.
-    weights = jnp.exp(jnp.minimum(log_weights - jax.lax.stop_gradient(log_weights.max()), 0.0))
+    shifted = log_weights - jax.lax.stop_gradient(log_weights.max())
+    # Compiled, the subtraction may be fused with what made its operands and exceed 0 by their rounding: cut there, by
+    # `where`, because the derivative of `minimum` at a tie, which the largest weight is, is one half.
+    weights = jnp.exp(jnp.where(shifted > 0, 0.0, shifted))
     return weights / weights.sum()
 
 

@@ -221,7 +221,7 @@ def _reachable(url):
     def probe():
         try:
             requests.head(url, timeout=_PROBE_SECONDS)
-        except requests.RequestException:
+        except Exception:  # no name, no route, no answer, a bad proxy, ...: all mean the same here
             return
         answered.set()
 

@@ -95,11 +95,17 @@ def _divided_differences(function, values, parameters):
     slope_direction = (jnp.ones_like(values), *map(jnp.zeros_like, parameters))
     f, slope = jax.jvp(function, (values, *parameters), slope_direction)
     gap = values[:, None] - values[None, :]
+    mean_slope = 0.5 * (slope[:, None] + slope[None, :])
     # Balances the rounding of the quotient, eps / gap, against the mean slope's error, gap**2.
+    eps = jnp.finfo(values.dtype).eps
     size = jnp.maximum(values[:, None], values[None, :])
-    close = jnp.abs(gap) <= jnp.finfo(values.dtype).eps ** (1 / 3) * size
-    quotient = (f[:, None] - f[None, :]) / jnp.where(close, 1.0, gap)
-    return jnp.where(close, 0.5 * (slope[:, None] + slope[None, :]), quotient)
+    close = jnp.abs(gap) <= eps ** (1 / 3) * size
+    gap = jnp.where(close, 1.0, gap)
+    quotient = (f[:, None] - f[None, :]) / gap
+    # Eigenvalues that are rounding (of a singular matrix) are not close in ratio. Where the quotient is rounding, too,
+    # the mean slope is taken as far as that rounding allows.
+    rounding = 64 * eps * jnp.maximum(jnp.abs(f)[:, None], jnp.abs(f)[None, :]) / jnp.abs(gap)
+    return jnp.where(close, mean_slope, jnp.clip(mean_slope, quotient - rounding, quotient + rounding))
 
 
 @jax.custom_jvp

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import os
 import socket
+import threading
 import time
 import warnings
 
@@ -458,10 +459,17 @@ def test_absent_tfds_set_without_network_fails_soon(monkeypatch):
 def test_unreachable_server_is_given_up_on(monkeypatch):
     pytest.importorskip("requests")
     monkeypatch.setattr(tfds_images, "_PROBE_SECONDS", 0.2)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))  # a name server that does not answer
+    released = threading.Event()
+
+    def silent_name_server(*_, **__):
+        released.wait(30)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent_name_server)
     start = time.monotonic()
     assert not tfds_images._reachable("http://example.invalid/file")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
+    released.set()
 
 
 @pytest.mark.usefixtures("empty_tfds")

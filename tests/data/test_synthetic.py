@@ -1,6 +1,7 @@
 """Synthetic targets against SciPy, quadrature in float64, and Monte Carlo with stated standard errors."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,17 @@ def denoise(denoiser, y, sigma):
     return denoiser(y, sigma)
 
 
+@partial(jax.jit, static_argnums=2)
+def draw(target, key, n):
+    return target.sample(key, n)
+
+
+@jax.jit
+def log_prob(target, x):
+    return target.log_prob(x)
+
+
+log_prob_batch = jax.jit(jax.vmap(log_prob, in_axes=(None, 0)))
 denoise_batch = jax.jit(jax.vmap(denoise, in_axes=(None, 0, None)))
 
 
@@ -58,8 +70,8 @@ denoise_batch = jax.jit(jax.vmap(denoise, in_axes=(None, 0, None)))
 
 @every_target
 def test_sampler_has_the_exact_mean_and_covariance(name, key):
-    target, n = make(name), 50_000
-    x = np.asarray(jax.jit(lambda t, k: t.sample(k, n))(target, key))
+    target, n = make(name), 20_000
+    x = np.asarray(draw(target, key, n))
     assert x.shape == (n, *target.shape)
     u = x.reshape(n, -1) - np.asarray(target.mean)
     # Four standard errors, each estimated from the sample.
@@ -71,8 +83,8 @@ def test_sampler_has_the_exact_mean_and_covariance(name, key):
 
 @one_dimensional
 def test_moments_are_those_of_the_samples(name, key):
-    target, n = make(name), 100_000
-    x = np.asarray(target.sample(key, n))[:, 0]
+    target, n = make(name), 50_000
+    x = np.asarray(draw(target, key, n))[:, 0]
     moments = np.asarray(target.moments(4))
     assert moments.shape == (5,)
     for k in range(5):
@@ -93,20 +105,18 @@ def test_moments_are_those_of_the_samples(name, key):
 def test_one_dimensional_targets_are_scipys(name, reference):
     target = make(name)
     x = np.linspace(-2, 3, 41)
-    ours = jax.vmap(target.log_prob)(jnp.asarray(x)[:, None])
+    ours = log_prob_batch(target, jnp.asarray(x)[:, None])
     np.testing.assert_allclose(ours, reference.logpdf(x), rtol=1e-12, atol=1e-12)
     for k, moment in enumerate(target.moments(7)):
-        np.testing.assert_allclose(moment, reference.moment(k), rtol=1e-9)
+        np.testing.assert_allclose(moment, reference.moment(k), rtol=1e-7)  # SciPy integrates some of them
 
 
-@one_dimensional
+@pytest.mark.parametrize("name", [name for name in ONE_DIMENSIONAL if name in WITH_DENSITY])
 def test_samples_follow_the_distribution_function(name, key):
-    if name == "atoms_1d":
-        pytest.skip("the Kolmogorov-Smirnov test needs a density")
     target = make(name)
-    x = np.sort(np.asarray(target.sample(key, 4000))[:, 0])
+    x = np.sort(np.asarray(draw(target, key, 4000))[:, 0])
     grid = np.linspace(x[0] - 3, x[-1] + 3, 20_001)
-    density = np.exp(np.asarray(jax.vmap(target.log_prob)(grid[:, None])))
+    density = np.exp(np.asarray(log_prob_batch(target, grid[:, None])))
     cdf = scipy.integrate.cumulative_trapezoid(density, grid, initial=0)
     statistic = np.abs(np.interp(x, grid, cdf) - (np.arange(4000) + 0.5) / 4000).max()
     assert statistic < 1.95 / 4000**0.5  # exceeded with probability 0.001
@@ -122,8 +132,7 @@ def test_density_integrates_to_one(name):
         total = sum(np.exp(float(target.log_prob(point))) for point in target.points)
         assert float(target.log_prob(jnp.array([0.1]))) == -np.inf
     else:
-        log_prob = jax.jit(target.log_prob)
-        density = lambda x: np.exp(float(log_prob(jnp.array([x]))))  # noqa: E731
+        density = lambda x: np.exp(float(log_prob(target, np.array([x]))))  # noqa: E731
         cuts = [-30.0, -3.0, -0.5, 0.0, 0.4, 2.0, 5.0, 40.0]
         total = sum(scipy.integrate.quad(density, a, b, epsabs=1e-10)[0] for a, b in itertools.pairwise(cuts))
     assert abs(total - 1) < 1e-8
@@ -135,7 +144,7 @@ def test_density_in_the_plane_has_mass_one_and_the_exact_covariance(name):
     axis = np.linspace(-6, 6, 401)
     x = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     # The trapezoidal rule is spectrally accurate for a smooth density that vanishes at the ends.
-    weights = np.exp(np.asarray(jax.jit(jax.vmap(target.log_prob))(x))) * (axis[1] - axis[0]) ** 2
+    weights = np.exp(np.asarray(log_prob_batch(target, x))) * (axis[1] - axis[0]) ** 2
     u = x - np.asarray(target.mean)
     np.testing.assert_allclose(weights.sum(), 1, atol=1e-9)
     np.testing.assert_allclose((weights[:, None] * u).sum(0), 0, atol=1e-9)
@@ -144,22 +153,22 @@ def test_density_in_the_plane_has_mass_one_and_the_exact_covariance(name):
 
 def test_log_prob_of_mixture_and_texture_is_scipys(key):
     mixture, texture = make("mixture_2d"), make("texture")
-    x = mixture.sample(key, 20)
+    x = draw(mixture, key, 20)
     parts = [
         np.log(w) + scipy.stats.multivariate_normal(m, c).logpdf(x)
         for w, m, c in zip(*(np.asarray(leaf) for leaf in jax.tree.leaves(mixture)), strict=True)
     ]
-    np.testing.assert_allclose(jax.vmap(mixture.log_prob)(x), np.logaddexp(*parts), rtol=1e-10)
-    images = texture.sample(key, 20)
+    np.testing.assert_allclose(log_prob_batch(mixture, x), np.logaddexp(*parts), rtol=1e-10)
+    images = draw(texture, key, 20)
     normal = scipy.stats.multivariate_normal(np.zeros(20), np.asarray(texture.covariance))
-    np.testing.assert_allclose(jax.vmap(texture.log_prob)(images), normal.logpdf(images.reshape(20, -1)), rtol=1e-10)
+    np.testing.assert_allclose(log_prob_batch(texture, images), normal.logpdf(images.reshape(20, -1)), rtol=1e-10)
 
 
 def test_texture_without_power_at_a_frequency_has_no_density(key):
     power = np.ones((4, 4))
     power[0, 0] = 0
     texture = synthetic.Texture(power)
-    x = texture.sample(key, 1)[0]
+    x = draw(texture, key, 1)[0]
     assert float(texture.log_prob(x)) == np.inf
     assert float(texture.log_prob(x + 0.5)) == -np.inf
 
@@ -232,12 +241,8 @@ def test_denoiser_is_the_posterior_mean_by_quadrature(name):
             y32 = np.float32(y)
             expected = _posterior_mean_by_quadrature(name, target, float(y32), float(np.float32(sigma)))
             got = float(denoise(single, jnp.array([y32]), np.float32(sigma))[0])
-            assert abs(got - expected) <= 2e-5 * posterior_scale + 1e-6 * min(abs(float(y32)), 3), (
-                sigma,
-                y,
-                got,
-                expected,
-            )
+            rounding = 3e-7  # of numbers near 1, such as the ends and the kink
+            assert abs(got - expected) <= 2e-5 * posterior_scale + rounding, (sigma, y, got, expected)
 
 
 def test_uniform_denoiser_is_scipys_truncated_normal():
@@ -253,7 +258,7 @@ def test_denoiser_in_the_plane_is_the_posterior_mean(name):
     target = make(name)
     axis = np.linspace(-6, 6, 601)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
-    prior = np.asarray(jax.jit(jax.vmap(target.log_prob))(grid))
+    prior = np.asarray(log_prob_batch(target, grid))
     denoiser = target.denoiser()
     for sigma in (0.1, 0.6, 4.0):
         for y in ([0.0, 0.0], [1.0, -0.4], [-1.6, 0.9]):
@@ -274,7 +279,7 @@ def test_texture_denoiser_is_the_wiener_filter(key):
 def test_tweedie_denoiser_is_the_score_of_the_noisy_density(name, key):
     """The score of the noisy law, from the target with `sigma` added where the family has it, else by Monte Carlo."""
     target, sigma = make(name), 0.5
-    y = target.sample(key, 1)[0] + 0.1
+    y = draw(target, key, 1)[0] + 0.1
     if name == "ring":
         noisy = synthetic.Ring(1.3, (0.2**2 + sigma**2) ** 0.5).log_prob
     elif name == "texture":
@@ -283,7 +288,7 @@ def test_tweedie_denoiser_is_the_score_of_the_noisy_density(name, key):
         noisy = lambda v: target.denoiser().log_prob(v, sigma)  # noqa: E731
     else:
         x, w = _gauss_legendre([-0.5, 2] if name == "uniform" else [-20, 0, 0.4, 20])
-        prior = jax.vmap(target.log_prob)(x[:, None]) + jnp.log(w)
+        prior = log_prob_batch(target, x[:, None]) + jnp.log(w)
         noisy = lambda v: jax.nn.logsumexp(prior - (v[0] - x) ** 2 / (2 * sigma**2))  # noqa: E731
     np.testing.assert_allclose(target.denoiser()(y, sigma), y + sigma**2 * jax.grad(noisy)(y), atol=1e-9)
 
@@ -292,7 +297,7 @@ def test_tweedie_denoiser_is_the_score_of_the_noisy_density(name, key):
 def test_denoiser_in_float32_is_finite_and_bounded_at_any_noise(name, key):
     target = make(name, np.float32)
     denoiser = target.denoiser()
-    x = np.concatenate([target.sample(key, 30), np.zeros((1, *target.shape), np.float32)])
+    x = np.concatenate([draw(target, key, 30), np.zeros((1, *target.shape), np.float32)])
     bound = 5 + np.abs(x).max()
     for sigma in (*SIGMAS, 3e-4, 30.0):
         noise = np.asarray(jax.random.normal(key, x.shape, jnp.float32))
@@ -334,7 +339,7 @@ def test_singular_covariance_is_denoised_onto_its_support(key):
     for sigma in (1e-4, 1.0):
         x_hat = denoise(target.denoiser(), y, np.float32(sigma))
         np.testing.assert_allclose(x_hat, 0.25 * 2 / (2 + sigma**2) * np.ones(2), atol=1e-5)
-    x = np.asarray(target.sample(key, 50))
+    x = np.asarray(draw(target, key, 50))
     np.testing.assert_allclose(x[:, 0], x[:, 1], atol=1e-5)
 
 
@@ -385,7 +390,7 @@ def test_denoiser_gradients_are_finite_in_float32(name):
 @pytest.mark.parametrize("name", ["laplace", "uniform", "mixture_2d", "ring", "texture"])
 def test_sample_and_log_prob_are_differentiable_in_the_parameters(name, key):
     target = make(name)
-    x = target.sample(key, 1)[0]
+    x = draw(target, key, 1)[0]
     for function in (lambda t: jnp.sum(t.sample(key, 3)), lambda t: t.log_prob(x)):
         tree = jax.jit(jax.grad(function))(target)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(tree))
@@ -396,23 +401,25 @@ def test_sample_and_log_prob_are_differentiable_in_the_parameters(name, key):
 def test_results_have_the_dtype_of_the_parameters(name, key):
     target = make(name, np.float32)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(target))
-    results = [target.mean, target.covariance, target.sample(key, 2)]
-    if name in ONE_DIMENSIONAL:
-        results.append(target.moments(3))
-    assert {str(result.dtype) for result in results} == {"float32"}
+
+    def results(t):
+        moments = [t.moments(3)] if name in ONE_DIMENSIONAL else []
+        return [t.mean, t.covariance, t.sample(key, 2), *moments]
+
+    assert {str(result.dtype) for result in jax.eval_shape(results, target)} == {"float32"}
     # The density and the denoiser follow their argument.
-    x = make(name).sample(key, 1)[0]
-    assert target.log_prob(x.astype(jnp.float32)).dtype == jnp.float32
-    assert target.log_prob(x).dtype == target.denoiser()(x, 0.3).dtype == jnp.float64
+    for dtype in (np.float32, np.float64):
+        x = np.zeros(target.shape, dtype)
+        follow = jax.eval_shape(lambda t, v: [t.log_prob(v), t.denoiser()(v, 0.3)], target, x)
+        assert {str(result.dtype) for result in follow} == {np.dtype(dtype).name}
 
 
-def test_reverse_diffusion_with_the_bayes_denoiser_generates_the_target(key):
-    """Two checks of the whole chain: the flow ends at the target's own quantiles, up to the step size."""
+def test_reverse_diffusion_with_the_bayes_denoiser_generates_the_target():
+    """The flow ends at the target's own quantiles, up to the step size: it keeps order in one dimension."""
     target = synthetic.Laplace(0.5)
     sigmas = schedules.grid(schedules.log_linear(1e-3, 50.0), 400)
     z = jnp.asarray(scipy.stats.norm.ppf([0.1, 0.3, 0.5, 0.8, 0.95]))[:, None]
     x = jax.jit(jax.vmap(lambda v: sampling.sample(target.denoiser(), v, sigmas, method="heun")))(z)
-    # A flow in one dimension keeps quantiles.
     np.testing.assert_allclose(x[:, 0], scipy.stats.laplace(scale=0.5).ppf([0.1, 0.3, 0.5, 0.8, 0.95]), atol=0.02)
 
 

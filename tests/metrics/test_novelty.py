@@ -77,7 +77,7 @@ def test_exclude_self_leaves_out_the_image_but_not_its_duplicate(sets, k):
 def test_near_duplicates_are_told_apart_in_float32(offset):
     # 60 images closer to each other than the rounding of |a|^2 - 2ab + |b|^2, among others that are far.
     rng = np.random.default_rng(1)
-    cluster = rng.normal(size=SHAPE) + 0.002 * rng.normal(size=(60, *SHAPE))
+    cluster = rng.normal(size=SHAPE) + 0.0001 * rng.normal(size=(60, *SHAPE))
     data = (np.concatenate([rng.normal(size=(90, *SHAPE)), cluster]) + offset).astype(np.float32)
     queries = np.concatenate([data[100:104], data[:2]])
     check(queries, data, 3, chunk_size=40)
@@ -87,6 +87,15 @@ def test_ties_go_to_the_lower_index():
     # 100 equal images: more than there are candidates.
     data = np.tile(np.arange(2.0, dtype=np.float32)[:, None], (50, 3))
     check(data[:4], data, 5, chunk_size=33)
+
+
+def test_equal_distances_that_rounding_would_tell_apart_go_to_the_lower_index():
+    # 48 images at distance exactly 1 from the query, far from the mean of the data.
+    rng = np.random.default_rng(5)
+    query = rng.integers(-256, 256, size=(1, 24)) / 64
+    shell = query + np.concatenate([np.eye(24), -np.eye(24)])
+    data = np.concatenate([rng.integers(-256, 256, size=(90, 24)) / 64, shell]).astype(np.float32)
+    check(query.astype(np.float32), data, 12, chunk_size=60)
 
 
 def test_one_image_as_data(sets):
