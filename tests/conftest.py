@@ -25,18 +25,24 @@ jax.config.update("jax_compilation_cache_dir", str(PROJECT / ".pytest_cache" / "
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def tfds_directory(dataset: str) -> Path:
-    """The TFDS data folder that holds `dataset`; skips the calling test, saying what is missing, if there is none.
+@pytest.fixture
+def real_dataset(monkeypatch):
+    """`real_dataset("mnist")` lets `data.load` find that TFDS set, or skips the test, saying what is missing.
 
     Looks in `TFDS_DATA_DIR`, else in `../shared/tfds` beside the project.
     """
-    root = Path(os.environ.get("TFDS_DATA_DIR") or PROJECT.parent / "shared" / "tfds")
-    if not any((root / dataset).glob("*/dataset_info.json")):
-        pytest.skip(
-            f"needs the real {dataset!r} images: no prepared TFDS dataset in {root / dataset} "
-            "(set TFDS_DATA_DIR to a folder that has it)"
-        )
-    return root
+
+    def find(name: str) -> Path:
+        root = Path(os.environ.get("TFDS_DATA_DIR") or PROJECT.parent / "shared" / "tfds")
+        if not any((root / name).glob("*/dataset_info.json")):
+            pytest.skip(
+                f"needs the real {name!r} images: no prepared TFDS dataset in {root / name} "
+                "(set TFDS_DATA_DIR to a folder that has it)"
+            )
+        monkeypatch.setenv("TFDS_DATA_DIR", str(root))
+        return root
+
+    return find
 
 
 @pytest.fixture

@@ -94,8 +94,9 @@ def test_dtype_is_that_of_the_noise():
         z = jax.ShapeDtypeStruct((2,), dtype)
         for method in ("ddim", "heun"):
             assert jax.eval_shape(partial(sample, EMPIRICAL, sigmas=SIGMAS, method=method), z).dtype == dtype
-        noisy = partial(trajectory, EMPIRICAL, sigmas=SIGMAS, eta=0.5, key=jax.random.key(0))
-        assert jax.eval_shape(noisy, z).dtype == dtype
+        for eta in (0.5, jnp.float32(0.5), jnp.float64(0.5)):
+            noisy = partial(trajectory, EMPIRICAL, sigmas=SIGMAS, eta=eta, key=jax.random.key(0))
+            assert jax.eval_shape(noisy, z).dtype == dtype
         assert all(out.dtype == dtype for out in jax.eval_shape(lambda z: log_density(EMPIRICAL, z, SIGMAS), z))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxcreativity.metrics import novelty
+from jaxcreativity.metrics import neighbours, novelty
 
 SHAPE = (3, 4, 2)
 N = 150
@@ -26,7 +26,7 @@ def brute_force(queries, data, k, exclude_self=False):
 
 def check(queries, data, k=2, **options):
     exact_distances, exact_indices = brute_force(queries, data, k, options.get("exclude_self", False))
-    found = novelty.nearest_neighbours(queries, data, k, **options)
+    found = neighbours.nearest_neighbours(queries, data, k, **options)
     assert found.distances.dtype == queries.dtype
     np.testing.assert_array_equal(found.indices, exact_indices)
     np.testing.assert_allclose(found.distances, exact_distances, rtol=50 * np.finfo(queries.dtype).eps)
@@ -56,7 +56,7 @@ def test_chunk_size_changes_nothing(chunk_size):
     check(queries, data, 3, chunk_size=chunk_size)
 
 
-@pytest.mark.parametrize("m", [1, 2 * novelty._BLOCK, novelty._BLOCK + 7])
+@pytest.mark.parametrize("m", [1, 2 * neighbours._BLOCK, neighbours._BLOCK + 7])
 def test_blocks_of_queries_that_do_and_do_not_divide(m):
     queries = np.random.default_rng(4).normal(size=(m, *SHAPE)).astype(np.float32)
     check(queries, two_sets(np.float32)[1])
@@ -67,7 +67,7 @@ def test_exclude_self_leaves_out_the_image_but_not_its_duplicate(sets, k):
     data = sets[1].copy()
     data[5] = data[90]
     check(data, data, k, exclude_self=True, chunk_size=64)
-    found = novelty.nearest_neighbours(data, data, k, exclude_self=True)
+    found = neighbours.nearest_neighbours(data, data, k, exclude_self=True)
     assert found.distances[5, 0] == 0
     assert found.indices[5, 0] == 90
     assert not (found.indices == jnp.arange(N)[:, None]).any()
@@ -108,17 +108,17 @@ def test_memory_is_bounded_by_the_chunk():
     data = jax.ShapeDtypeStruct((n, d), np.float32)
     for m in (512, 8192):
         queries = jax.ShapeDtypeStruct((m, d), np.float32)
-        search = jax.jit(lambda q, x: novelty.nearest_neighbours(q, x, k, chunk_size=chunk))
+        search = jax.jit(lambda q, x: neighbours.nearest_neighbours(q, x, k, chunk_size=chunk))
         memory = search.lower(queries, data).compile().memory_analysis().temp_size_in_bytes
         assert memory < bound < 0.3 * 4 * d * n
 
 
 def test_no_recompilation(sets):
     queries, data = sets
-    novelty.nearest_neighbours(queries, data, 2)
-    before = novelty._nearest._cache_size()
-    novelty.nearest_neighbours(queries + 1, data, 2)
-    assert novelty._nearest._cache_size() == before
+    neighbours.nearest_neighbours(queries, data, 2)
+    before = neighbours._nearest._cache_size()
+    neighbours.nearest_neighbours(queries + 1, data, 2)
+    assert neighbours._nearest._cache_size() == before
 
 
 def test_ratio_is_nearest_over_kth(sets):
@@ -138,7 +138,7 @@ def test_distances_and_ratio_are_differentiable():
     queries, data = jnp.asarray(rng.normal(size=(4, 6))), jnp.asarray(rng.normal(size=(30, 6)))
 
     def distances(queries, data):
-        return novelty.nearest_neighbours(queries, data, 2, chunk_size=8).distances
+        return neighbours.nearest_neighbours(queries, data, 2, chunk_size=8).distances
 
     for function in (jax.jit(distances), jax.jit(novelty.neighbour_ratio)):
         check_grads(function, (queries, data), order=1, modes=("rev",), atol=1e-6, rtol=1e-6)
@@ -217,18 +217,18 @@ TWINS = np.zeros((4, 3))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: novelty.nearest_neighbours(DATA, DATA, 5), "k = 5 neighbours need at least as many images.*got 4"),
-        (lambda: novelty.nearest_neighbours(DATA, DATA, 4, exclude_self=True), "other images in data, got 3"),
-        (lambda: novelty.nearest_neighbours(DATA, DATA, 0), "k must be an integer of at least 1"),
-        (lambda: novelty.nearest_neighbours(DATA[:2], DATA, exclude_self=True), "exclude_self needs queries"),
-        (lambda: novelty.nearest_neighbours(DATA[:, :2], DATA), r"same shape, got \(2,\) and \(3,\)"),
-        (lambda: novelty.nearest_neighbours(DATA[:0], DATA), "queries needs at least 1"),
-        (lambda: novelty.nearest_neighbours(DATA, DATA[:0]), "data needs at least 1"),
-        (lambda: novelty.nearest_neighbours(DATA * np.nan, DATA), "queries has NaN or infinite entries in 4 of 4"),
-        (lambda: novelty.nearest_neighbours(DATA, DATA.astype(int)), "data must be floating point"),
-        (lambda: novelty.nearest_neighbours(DATA, DATA, chunk_size=0), "chunk_size must be an integer"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA, 5), "k = 5 neighbours need at least as many images.*got 4"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA, 4, exclude_self=True), "other images in data, got 3"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA, 0), "k must be an integer of at least 1"),
+        (lambda: neighbours.nearest_neighbours(DATA[:2], DATA, exclude_self=True), "exclude_self needs queries"),
+        (lambda: neighbours.nearest_neighbours(DATA[:, :2], DATA), r"same shape, got \(2,\) and \(3,\)"),
+        (lambda: neighbours.nearest_neighbours(DATA[:0], DATA), "queries needs at least 1"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA[:0]), "data needs at least 1"),
+        (lambda: neighbours.nearest_neighbours(DATA * np.nan, DATA), "queries has NaN or infinite entries in 4 of 4"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA.astype(int)), "data must be floating point"),
+        (lambda: neighbours.nearest_neighbours(DATA, DATA, chunk_size=0), "chunk_size must be an integer"),
         (
-            lambda: novelty.nearest_neighbours(np.float32(1e20) * DATA.astype(np.float32), DATA.astype(np.float32)),
+            lambda: neighbours.nearest_neighbours(np.float32(1e20) * DATA.astype(np.float32), DATA.astype(np.float32)),
             "queries has entries up to 1.1e.21, whose squared distances overflow in float32",
         ),
         (lambda: novelty.neighbour_ratio(DATA, DATA, 1), "k must be at least 2"),

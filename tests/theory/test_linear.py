@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
-from conftest import tfds_directory
 from registry import make_images
 
 from jaxcreativity import sampling, schedules
@@ -480,10 +479,10 @@ def test_bad_input_elsewhere():
 # --- size ---------------------------------------------------------------------------------------------------------
 
 
-def mnist(monkeypatch):
+def mnist(real_dataset):
     """All 60 000 training images, float32 in [-1, 1]; random ones of that size where MNIST is not there."""
     try:
-        monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_directory("mnist")))
+        real_dataset("mnist")
     except pytest.skip.Exception:
         return np.random.default_rng(0).uniform(-1, 1, (60_000, 28, 28, 1)).astype(np.float32)
     from jaxcreativity import data
@@ -497,8 +496,8 @@ def peak_memory():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-def test_mnist_size_takes_seconds_and_less_than_4_gib(monkeypatch):
-    images = mnist(monkeypatch)
+def test_mnist_size_takes_seconds_and_less_than_4_gib(real_dataset):
+    images = mnist(real_dataset)
     assert images.shape == (60_000, 28, 28, 1)
     z = jax.random.normal(jax.random.key(0), (1_000, 28, 28, 1), jnp.float32)
     sigmas = schedules.grid(schedules.cosine(), 20)
