@@ -323,6 +323,28 @@ def test_denoiser_at_no_noise_keeps_points_of_the_support():
         np.testing.assert_allclose(target.denoiser()(jnp.array([y]), 1e-30), [y])
 
 
+@pytest.mark.parametrize("name", ["laplace", "exponential", "uniform"])
+def test_denoiser_far_outside_the_target_in_float32(name):
+    """The posterior is then so narrow that the squares of its widths underflow."""
+    denoiser = make(name, np.float32).denoiser()
+    # An unbounded target follows y, less the pull of its tail; a bounded one ends at its end.
+    above = {"uniform": 2.0}.get(name, 1e15)
+    below = {"uniform": -0.5, "exponential": 1e-8 / 1e15}.get(name, -1e15)  # sigma^2 / |y| from the end at 0
+    for y, expected in ((1e15, above), (-1e15, below)):
+        got = denoise(denoiser, np.array([y], np.float32), np.float32(1e-4))
+        np.testing.assert_allclose(got, [expected], rtol=1e-6)
+
+
+def test_ring_denoiser_is_smooth_at_the_origin():
+    """D(y) = (radius^2 / (2 s^2) (1 - width^2 / s^2) + width^2 / s^2) y + O(y^3), s^2 = width^2 + sigma^2."""
+    ring, sigma = synthetic.Ring(1.3, 0.2), 0.7
+    total = 0.2**2 + sigma**2
+    slope = 1.3**2 / (2 * total) * (1 - 0.2**2 / total) + 0.2**2 / total
+    jacobian = jax.jit(jax.jacfwd(lambda y: ring.denoiser()(y, sigma)))
+    for size in (0.0, 1e-12, 1e-9, 1e-5):
+        np.testing.assert_allclose(jacobian(np.array([size, -size])), slope * np.eye(2), atol=1e-8)
+
+
 def test_atoms_denoiser_resolves_near_ties_in_float32():
     """Squared distances near 1 differ by less than their rounding, and sigma**2 is smaller still."""
     atoms = synthetic.Atoms(np.array([[-1.0], [1.0]], np.float32))
