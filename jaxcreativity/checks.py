@@ -12,6 +12,14 @@ def is_concrete(value: Any) -> bool:
     return not isinstance(value, jax.core.Tracer)
 
 
+def known(value: Any) -> np.ndarray | None:
+    """`value` in NumPy, or `None` if it is traced.
+
+    Checks compare this, not `value`: inside `jit` an operation on JAX arrays is traced even where they are constants.
+    """
+    return np.asarray(value) if is_concrete(value) else None
+
+
 def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) -> jax.Array:
     """Return `x` as an array after checking that it is a set of examples, `(n, *shape)`, float and finite.
 
@@ -33,9 +41,11 @@ def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) 
     if x.shape[0] < min_count or 0 in x.shape:
         raise ValueError(f"{name} needs at least {min_count} non-empty example(s), got an array of shape {x.shape}")
     x = jnp.asarray(x)
-    if is_concrete(x) and not bool(jnp.isfinite(x).all()):
-        bad = int(jnp.any(~jnp.isfinite(x), axis=tuple(range(1, x.ndim))).sum())
-        raise ValueError(f"{name} has NaN or infinite entries in {bad} of {x.shape[0]} examples; remove them first")
+    if is_concrete(x):
+        with jax.ensure_compile_time_eval():  # inside jit, where x may be a constant
+            bad = int((~jnp.isfinite(x)).any(axis=tuple(range(1, x.ndim))).sum())
+        if bad:
+            raise ValueError(f"{name} has NaN or infinite entries in {bad} of {x.shape[0]} examples; remove them first")
     return x
 
 

@@ -21,7 +21,8 @@ def static(**kwargs: Any) -> Any:
 @dataclass_transform(field_specifiers=(static,), frozen_default=True)
 def dataclass(cls: type[T]) -> type[T]:
     """Make `cls` a frozen dataclass and a pytree; fields made by `static()` are structure, the others leaves."""
-    cls = dataclasses.dataclass(frozen=True)(cls)
+    # Compared and hashed by identity: arrays have no truth value to compare, and `jax.jit(denoiser)` hashes.
+    cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
     names = [(f.name, bool(f.metadata.get("static"))) for f in dataclasses.fields(cls)]
     leaf_names = tuple(name for name, is_static in names if not is_static)
     static_names = tuple(name for name, is_static in names if is_static)

@@ -125,9 +125,10 @@ def _check(z, sigmas, eta, key, method):
     z = checks.example("z", z)
     sigmas = checks.noise_grid(sigmas).astype(z.dtype)
     checks.choice("method", method, ("ddim", "heun"))
-    if checks.is_concrete(eta) and not 0 <= eta <= 1:
+    known_eta = checks.known(eta)
+    if known_eta is not None and not 0 <= known_eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
-    deterministic = checks.is_concrete(eta) and eta == 0
+    deterministic = known_eta is not None and known_eta == 0
     if method == "heun" and not deterministic:
         raise ValueError(f"method 'heun' is deterministic: eta must be 0, got {eta}")
     if deterministic:

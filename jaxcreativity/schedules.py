@@ -31,7 +31,7 @@ def cosine(period: Scalar = 2.016) -> Schedule:
     Raises:
         ValueError: if `period <= 2`.
     """
-    if checks.is_concrete(period) and not period > 2:
+    if (known := checks.known(period)) is not None and not known > 2:
         raise ValueError(f"period must be above 2, else sigma(1) is infinite; got {period}")
     return partial(_cosine, period=period)
 
@@ -66,7 +66,7 @@ def karras(sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Schedule:
         ValueError: if not `0 < sigma_min < sigma_max` or `rho <= 0`.
     """
     _check_order("sigma_min", sigma_min, "sigma_max", sigma_max)
-    if checks.is_concrete(rho) and not rho > 0:
+    if (known := checks.known(rho)) is not None and not known > 0:
         raise ValueError(f"rho must be positive, got {rho}")
     return partial(_karras, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
 
@@ -134,7 +134,8 @@ def _log_linear(t, sigma_min, sigma_max):
 
 
 def _check_order(low_name, low, high_name, high, *, strict=True):
-    if checks.is_concrete(low) and checks.is_concrete(high):
+    low, high = checks.known(low), checks.known(high)
+    if low is not None and high is not None:
         ordered = low < high if strict else low <= high
         if not (np.isfinite(low) and np.isfinite(high) and low > 0 and ordered):
             sign = "<" if strict else "<="

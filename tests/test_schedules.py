@@ -84,6 +84,18 @@ def test_traced_parameters_and_their_derivatives():
         np.testing.assert_allclose(derivative, numeric, rtol=1e-6, atol=1e-9)
 
 
+def test_constants_of_traced_code():
+    low, high = jnp.asarray(0.1), jnp.asarray(3.0)
+    makers = [
+        lambda: schedules.karras(low, high, high),
+        lambda: schedules.log_linear(low, high),
+        lambda: schedules.linear_beta(low, high),
+        lambda: schedules.cosine(high),
+    ]
+    for make in makers:
+        assert jax.eval_shape(lambda make=make: schedules.grid(make(), 4)).shape == (5,)
+
+
 def test_nearest_level_is_nearest_in_ratio():
     levels = np.array([8.0, 2.0, 0.5])
     for sigma, index in [(100.0, 0), (4.1, 0), (3.9, 1), (1.01, 1), (0.99, 2), (1e-4, 2)]:

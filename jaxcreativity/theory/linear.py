@@ -206,8 +206,8 @@ def generated_limit(denoiser: LinearDenoiser, sigma_max: Scalar) -> Gaussian:
         ValueError: for `"local"`, a weight decay or a training time, which have no such formula; use `generated` with
             a fine grid.
     """
-    penalised = checks.is_concrete(denoiser.weight_decay) and float(denoiser.weight_decay) != 0
-    early = checks.is_concrete(denoiser.training_time) and bool(jnp.isfinite(denoiser.training_time))
+    decay, time = checks.known(denoiser.weight_decay), checks.known(denoiser.training_time)
+    penalised, early = decay is not None and decay != 0, time is not None and np.isfinite(time)
     if denoiser.structure == "local" or penalised or early:
         raise ValueError(
             "generated_limit needs a structure other than 'local', no weight decay and no training time; "
@@ -354,9 +354,9 @@ def _check_options(structure, shape, kernel_size, rank, weight_decay, training_t
             raise ValueError(
                 "training_time has no closed form for 'low_rank': gradient flow on two factors is not linear"
             )
-    if checks.is_concrete(weight_decay) and not (np.isfinite(weight_decay) and weight_decay >= 0):
+    decay = checks.known(weight_decay)
+    if decay is not None and not (np.isfinite(decay) and decay >= 0):
         raise ValueError(f"weight_decay must be finite and not negative, got {weight_decay}")
-    if training_time is not None and checks.is_concrete(training_time) and not training_time > 0:
-        raise ValueError(f"training_time must be positive, got {training_time}")
-    if sigma_data is not None and checks.is_concrete(sigma_data) and not sigma_data > 0:
-        raise ValueError(f"sigma_data must be positive, got {sigma_data}")
+    for name, value in (("training_time", training_time), ("sigma_data", sigma_data)):
+        if value is not None and (known := checks.known(value)) is not None and not known > 0:
+            raise ValueError(f"{name} must be positive, got {value}")

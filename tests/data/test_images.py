@@ -14,7 +14,6 @@ from PIL import Image
 
 from jaxcreativity import data
 from jaxcreativity.data import embedded, files, images, tfds_images
-from tests.conftest import tfds_directory
 
 EMBEDDED = {"digits": (1797, (8, 8, 1)), "natural_patches": (12_071, (16, 16, 1)), "faces": (100, (25, 25, 1))}
 every_embedded = pytest.mark.parametrize("name", EMBEDDED)
@@ -341,9 +340,9 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def mnist(cache, monkeypatch):
+def mnist(cache, monkeypatch, real_dataset):
     """The real MNIST, but of each split only the first 600 images, so that filling the cache takes a second."""
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_directory("mnist")))
+    real_dataset("mnist")
     whole = tfds_images.Source
     monkeypatch.setattr(tfds_images, "Source", lambda count, read, split: whole(600, read, split))
     read = tfds_images._read
@@ -408,8 +407,9 @@ def test_unwritable_cache_only_warns(mnist, tmp_path):
     assert len(loaded.train) == 600
 
 
-def test_cifar10_is_in_colour(cache, monkeypatch):
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tfds_directory("cifar10")))
+@pytest.mark.usefixtures("cache")
+def test_cifar10_is_in_colour(real_dataset):
+    real_dataset("cifar10")
     source, _ = tfds_images.dataset("cifar10", None)
     pixels, labels = source.read(np.arange(0, 50_000, 500))
     assert source.count == 50_000

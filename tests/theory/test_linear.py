@@ -299,11 +299,11 @@ def test_generated_law_is_the_dense_recursion_s(structure, prediction):
 )
 def test_limit_of_many_steps_is_reached_at_first_order(structure, prediction):
     denoiser = fit(structure, prediction)
-    limit = linear.generated_limit(denoiser, 10.0)
+    limit = linear.generated_limit(denoiser, 1.0)
     mean_errors, covariance_errors = [], []
     for steps in (150, 300, 600):
         # Down to 1e-5 in equal ratios: the last jump to 0 costs (1e-5)**2 / (smallest variance), next to nothing.
-        sigmas = schedules.grid(schedules.log_linear(1e-5, 10.0), steps)
+        sigmas = schedules.grid(schedules.log_linear(1e-5, 1.0), steps)
         # A step from a level to itself changes nothing; with such steps in front all grids share one program.
         law = generated(denoiser, np.pad(sigmas, (600 - steps, 0), mode="edge"), 0.0)
         mean_errors.append(np.linalg.norm(law.mean - limit.mean))
@@ -402,6 +402,23 @@ def test_second_derivatives():
         c = following / sigma
         J = ((1 - c) * C @ np.linalg.inv(C + sigma**2 * np.eye(D)) + c * np.eye(D)) @ J
     np.testing.assert_allclose(hessian, J.T @ J, atol=1e-10)
+
+
+def test_constants_of_traced_code_are_checked_without_tracing():
+    """Inside jit, operations on JAX arrays that are constants there are traced, too: checks must not trip over it."""
+    x, one = jnp.asarray(IMAGES), jnp.asarray(1.0)
+    bad = x.at[0, 0, 0, 0].set(jnp.nan)
+
+    def program(z):
+        plain = linear.fit(x, "full")
+        denoiser = linear.fit(x, "full", weight_decay=one, training_time=one, sigma_data=one)
+        return denoiser(z, one), linear.generated_limit(plain, one).mean
+
+    jax.eval_shape(program, x[0])
+    with pytest.raises(ValueError, match="NaN or infinite entries in 1 of 60 examples"):
+        jax.eval_shape(lambda z: linear.fit(bad, "full")(z, one), x[0])
+    with pytest.raises(ValueError, match="weight_decay must be finite and not negative"):
+        jax.eval_shape(lambda z: linear.fit(x, "full", weight_decay=-1.0)(z, one), x[0])
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
