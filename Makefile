@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 DATASET ?= digits
+# Compilation runs on one core each: one worker per core. Modules stay together, they share compiled programs.
+PYTEST_OPTIONS ?= -n auto --dist loadfile
 
 .PHONY: demo test test-all lint format lock clean
 
@@ -11,10 +13,10 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-all: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

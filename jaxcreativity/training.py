@@ -241,7 +241,7 @@ def _step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
     if ema_decay is not None:
         decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
         average = optax.incremental_update(params, state.average, 1 - decay)
-    return TrainState(state.step + 1, params, average, opt_state), loss
+    return TrainState(state.step + 1, params, average, opt_state), loss.astype(x.dtype)
 
 
 def _draw(x, sigmas, batch_size, key):

@@ -28,7 +28,7 @@ class _LinearModule(nn.Module):
 
     def table(self, name, shape, sigma, dtype, init=_zeros):
         """The entry for `sigma` of a table with one parameter array per noise level."""
-        table = self.param(name, init, (len(self.levels), *shape))
+        table = self.param(name, init, (len(self.levels), *shape), dtype)
         return table[nearest_level(jnp.array(self.levels), sigma)].astype(dtype)
 
     def bias(self, shape, sigma, dtype):

@@ -14,23 +14,23 @@ from jaxcreativity.sampling import step_coefficients
 def x_gain(values, kept, variance, penalty, time):
     """Gain of a network that predicts x."""
     total = values + variance + penalty
-    return kept * values * (1 - _untrained(total, time)) / total
+    return kept * values * _trained(total, time) / total
 
 
 def noise_gain(values, kept, variance, penalty, time):
     """Gain of a network that predicts the noise."""
     total = values + variance + penalty
-    seen = (values + penalty + variance * _untrained(total, time)) / total
+    seen = (values + penalty + variance * (1 - _trained(total, time))) / total
     return kept * seen + (1 - kept)
 
 
 GAINS = {"x": x_gain, "noise": noise_gain}
 
 
-def _untrained(total, time):
-    """e^{-t a}, with a well-defined derivative at `t = inf`."""
+def _trained(total, time):
+    """`1 - e^{-t a}`, accurate for short times and with a well-defined derivative at `t = inf`."""
     finished = jnp.isinf(time)
-    return jnp.where(finished, 0.0, jnp.exp(-jnp.where(finished, 0.0, time) * total))
+    return jnp.where(finished, 1.0, -jnp.expm1(-jnp.where(finished, 0.0, time) * total))
 
 
 def sampled_gain(gain, values, kept, sigmas, eta, *gain_at):
