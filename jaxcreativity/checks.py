@@ -20,6 +20,12 @@ def known(value: Any) -> np.ndarray | None:
     return np.asarray(value) if is_concrete(value) else None
 
 
+def is_finite(value: Any) -> bool:
+    """Whether all entries of `value` are finite; traced values, which cannot be looked at, pass."""
+    values = known(value)
+    return values is None or bool(np.isfinite(values).all())
+
+
 def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) -> jax.Array:
     """Return `x` as an array after checking that it is a set of examples, `(n, *shape)`, float and finite.
 

@@ -232,9 +232,10 @@ def _check_weights(weights, points, points_name):
             f"{weights.shape}"
         )
     for name, values in ((points_name, points), ("weights", weights)):
-        if checks.is_concrete(values) and not bool(jnp.isfinite(values).all()):
+        if not checks.is_finite(values):
             raise ValueError(f"{name} must be finite, got {values}")
-    if checks.is_concrete(weights) and not ((weights > 0).all() and abs(float(weights.sum()) - 1) <= 1e-5):
+    known = checks.known(weights)
+    if known is not None and not ((known > 0).all() and abs(known.sum() - 1) <= 1e-5):
         raise ValueError(f"weights must be positive and sum to one, got {weights} (sum {weights.sum()})")
 
 

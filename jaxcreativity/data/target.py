@@ -76,8 +76,9 @@ def set_scalars(node: Any, *names: str, positive: bool = False) -> None:
     set_floats(node, *names)
     for name in names:
         value = getattr(node, name)
-        fits = lambda v: bool(jnp.isfinite(v)) and (v > 0 or not positive)  # noqa: E731
-        if value.ndim or (checks.is_concrete(value) and not fits(value)):
+        known = checks.known(value)
+        fits = known is None or (np.isfinite(known).all() and ((known > 0).all() or not positive))
+        if value.ndim or not fits:
             raise ValueError(f"{name} must be a {'positive, ' if positive else ''}finite scalar, got {value}")
 
 

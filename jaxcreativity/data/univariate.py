@@ -172,7 +172,8 @@ class Uniform:
 
     def __post_init__(self):
         set_scalars(self, "low", "high")
-        if checks.is_concrete(self.low) and checks.is_concrete(self.high) and not self.low < self.high:
+        low, high = checks.known(self.low), checks.known(self.high)
+        if low is not None and high is not None and not low < high:
             raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
 
     @property

@@ -94,8 +94,9 @@ def fit(
             convolution of `kernel_size`), `"low_rank"` (linear bottleneck of width `rank`).
         kernel_size: odd, at most the smaller image side; `"local"` only.
         rank: at most the number of entries; `"low_rank"` only.
-        weight_decay: g, for the loss 1/2 E|error|^2 + g/2 |weights|^2 of each output entry's own weights (those of a
-            shared kernel count once).
+        weight_decay: g, for the loss 1/2 E|error|^2 + g/2 |weights|^2 of each output entry and its own weights. For a
+            shared kernel the error is averaged over positions and the kernel counted once; for `"low_rank"` the
+            weights are the product of the two factors.
         prediction: whether the network's linear map outputs `"x"` or the noise in `y`. Without penalty and fully
             trained both are the same denoiser, except for `"low_rank"`, where predicting noise keeps the `rank`
             directions of *smallest* variance.
