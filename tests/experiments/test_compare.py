@@ -65,7 +65,7 @@ def test_writes_everything_and_theory_predicts_the_network(tmp_path):
 
 def test_killed_run_resumes_to_the_same_numbers(tmp_path):
     # The steps between two checkpoints take long enough to be killed in.
-    arguments = small(tmp_path, **{"train-steps": 20_000})
+    arguments = small(tmp_path, **{"train-steps": 6000})
     environment = os.environ | {"PYTHONPATH": str(PROJECT)}
     process = subprocess.Popen(
         [*COMMAND, *map(str, arguments)], cwd=PROJECT, env=environment, stdout=subprocess.DEVNULL,
@@ -81,12 +81,12 @@ def test_killed_run_resumes_to_the_same_numbers(tmp_path):
     process.wait()
     assert not (tmp_path / "compare-digits" / "metrics.json").exists()
     left = max(int(path.name) for path in steps.iterdir() if path.name.isdigit())
-    assert 0 < left < 20_000
+    assert 0 < left < 6000
 
     resumed = run(*arguments)
     assert resumed.returncode == 0, resumed.stderr
-    assert f"{left}/20000" in resumed.stderr  # the progress bar starts where the checkpoint was
-    whole = run(*small(tmp_path, **{"train-steps": 20_000, "name": "whole"}))
+    assert f"{left}/6000" in resumed.stderr  # the progress bar starts where the checkpoint was
+    whole = run(*small(tmp_path, **{"train-steps": 6000, "name": "whole"}))
     assert whole.returncode == 0, whole.stderr
     read = lambda name: json.loads((tmp_path / name / "metrics.json").read_text())  # noqa: E731
     assert read("compare-digits") == read("whole")
