@@ -153,16 +153,21 @@ def evaluate(projection: Projection, y: Float[Array, "*coords"]) -> Float[Array,
     An infinite entry of `y` is returned as it is, so that a diverged trajectory of the sampler stays at the infinity
     that it has reached.
     """
+    # The second evaluation keeps the overflow out of reverse-mode derivatives.
+    finite = jnp.isfinite(evaluate_once(projection, y)) | jnp.isnan(y)
+    value = evaluate_once(projection, jnp.where(finite, y, 0.0))
+    return jnp.where(finite, value, _overflow(projection, y))
+
+
+def evaluate_once(projection: Projection, y: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`evaluate` at half its cost, for where no reverse-mode derivative passes through a diverged value."""
     projection = jax.tree.map(lambda leaf: leaf.astype(y.dtype), projection)
     w = (y - projection.mean) / projection.noisy_scale
-    value = _clenshaw_forward(projection, w)
-    # The second evaluation keeps the overflow out of the derivatives; NaN input stays NaN.
-    finite = jnp.isfinite(value) | jnp.isnan(y)
-    value = _clenshaw_forward(projection, jnp.where(finite, w, 0.0))
-    degree = projection.alpha.shape[-1]
-    leading = jnp.sign(projection.coefficients[..., -1]) * jnp.sign(w) ** degree
-    overflow = jnp.where(jnp.isinf(y), y, jnp.where(leading < 0, -jnp.inf, jnp.inf))
-    return jnp.where(finite, projection.mean + projection.scale * value, overflow)
+    value = projection.slope * w
+    for n, h in enumerate(_basis(projection, w)):
+        value = value + projection.coefficients[..., n] * h
+    value = projection.mean + projection.scale * value
+    return jnp.where(jnp.isfinite(value) | jnp.isnan(y), value, _overflow(projection, y))
 
 
 def noisy_basis(projection: Projection, y: Float[Array, "*coords"]) -> Float[Array, "*coords p1"]:
@@ -196,11 +201,11 @@ def _basis(projection, w):
     return basis
 
 
-def _clenshaw_forward(projection, w):
-    value = projection.slope * w
-    for n, h in enumerate(_basis(projection, w)):
-        value = value + projection.coefficients[..., n] * h
-    return value
+def _overflow(projection, y):
+    """The infinity that the polynomial tends to on the side of `y`, or the one that `y` is."""
+    degree = projection.alpha.shape[-1]
+    leading = jnp.sign(projection.coefficients[..., -1]).astype(y.dtype) * jnp.sign(y) ** degree
+    return jnp.where(jnp.isinf(y), y, jnp.where(leading < 0, -jnp.inf, jnp.inf)).astype(y.dtype)
 
 
 def _lanczos(alpha, beta, a, b):

@@ -22,8 +22,48 @@ from jaxtyping import ArrayLike, Float
 
 from jaxcreativity import checks
 from jaxcreativity.theory import separable, volterra
+from jaxcreativity.theory.polynomial_flow import (
+    bernoulli_map,
+    blow_up_probability,
+    blow_up_seeds,
+    langevin_density,
+    limit_density,
+    moebius_map,
+)
+from jaxcreativity.theory.pushforward import (
+    cdf,
+    density,
+    diverging_probability,
+    expected_log_likelihood,
+    generated_moments,
+    log_density,
+    marginal_density,
+)
 from jaxcreativity.theory.separable import PolynomialDenoiser
 from jaxcreativity.theory.volterra import VolterraDenoiser
+
+__all__ = [
+    "BASES",
+    "Basis",
+    "PolynomialDenoiser",
+    "VolterraDenoiser",
+    "bernoulli_map",
+    "blow_up_probability",
+    "blow_up_seeds",
+    "cdf",
+    "density",
+    "diverging_probability",
+    "expected_log_likelihood",
+    "fit",
+    "from_moments",
+    "generated_moments",
+    "langevin_density",
+    "limit_density",
+    "log_density",
+    "marginal_density",
+    "moebius_map",
+    "tabulate",
+]
 
 Basis = Literal["pixel", "pca", "joint", "patch"]
 BASES: tuple[str, ...] = get_args(Basis)
@@ -85,9 +125,7 @@ def fit(
     checks.positive_int("degree", degree)
     x = checks.examples("x", x, min_count=2, ndim=4 if basis == "patch" else None)
     if (kernel_size is not None) != (basis == "patch"):
-        raise ValueError(
-            f"kernel_size goes with basis 'patch' only, got basis {basis!r} and kernel_size {kernel_size}"
-        )
+        raise ValueError(f"kernel_size goes with basis 'patch' only, got basis {basis!r} and kernel_size {kernel_size}")
     if basis == "patch":
         checks.positive_int("kernel_size", kernel_size)
         if kernel_size % 2 == 0 or kernel_size > min(x.shape[1:3]):

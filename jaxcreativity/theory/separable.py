@@ -72,9 +72,7 @@ def from_coordinates(denoiser: PolynomialDenoiser, coords: Float[Array, "*coords
     infinite = jnp.isinf(coords).any()
     safe = jnp.where(jnp.isinf(coords), 0.0, coords)
     rotated = jnp.matmul(denoiser.vectors.astype(coords.dtype), safe, precision="highest")
-    return jnp.where(
-        infinite, jnp.inf, rotated.reshape(denoiser.shape) + denoiser.offset.astype(coords.dtype)
-    )
+    return jnp.where(infinite, jnp.inf, rotated.reshape(denoiser.shape) + denoiser.offset.astype(coords.dtype))
 
 
 def tabulate(denoiser: PolynomialDenoiser, sigmas: Float[Array, " levels"]) -> PolynomialDenoiser:

@@ -119,9 +119,7 @@ class VolterraDenoiser:
         diagonal = jnp.sqrt(jnp.diagonal(gram))
         scaled = gram / (diagonal[:, None] * diagonal[None, :])
         jitter = 4 * gram.shape[0] * jnp.finfo(gram.dtype).eps
-        factor = jax.scipy.linalg.cho_factor(
-            scaled + jitter * jnp.eye(gram.shape[0], dtype=gram.dtype), lower=True
-        )
+        factor = jax.scipy.linalg.cho_factor(scaled + jitter * jnp.eye(gram.shape[0], dtype=gram.dtype), lower=True)
         by_noise = self._by_noise(sigma)[None]
         right = jnp.where(by_noise, sigma * self.noise, self.signal) / (size * diagonal)[:, None]
         return jax.scipy.linalg.cho_solve(factor, right) / diagonal[:, None]
@@ -164,9 +162,7 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
     for k in range(1, degree + 1):
         block = gram[-1][indices.lowered[:, :, None], indices.lowered[:, None, :]]
         block = block * weight[:, :, None] * weight[:, None, :] / k
-        gram.append(
-            jnp.zeros_like(moments).at[indices.index[:, :, None], indices.index[:, None, :]].add(block)
-        )
+        gram.append(jnp.zeros_like(moments).at[indices.index[:, :, None], indices.index[:, None, :]].add(block))
     # Feature 1 + i is u_i itself, so E[(x_o - mean_o) u^a] = sum_i outputs[o, i] s_i E[u_i u^a].
     signal = jnp.matmul(moments[:, 1 : m + 1], (outputs * scales[None]).T, precision="highest")
     derivative = jnp.zeros_like(moments[:, 1 : m + 1])
@@ -196,19 +192,13 @@ def tabulate(denoiser: VolterraDenoiser, sigmas: Float[Array, " levels"]) -> Vol
     """The same denoiser with the coefficients of every positive level of a grid, without its Gram matrices."""
     levels = sigmas[:-1].astype(denoiser.scales.dtype)
     if denoiser.gram is None:
-        raise ValueError(
-            "this denoiser was tabulated already and no longer holds its moments; tabulate the fitted one"
-        )
+        raise ValueError("this denoiser was tabulated already and no longer holds its moments; tabulate the fitted one")
     table = jax.lax.map(denoiser.solve, levels)
     fields = {name: getattr(denoiser, name) for name in VolterraDenoiser.__dataclass_fields__}
-    return VolterraDenoiser(
-        **{**fields, "gram": None, "signal": None, "noise": None, "levels": levels, "table": table}
-    )
+    return VolterraDenoiser(**{**fields, "gram": None, "signal": None, "noise": None, "levels": levels, "table": table})
 
 
-def hermite_features(
-    v: Float[Array, "n d"], variance: Float[Array, " d"], degree: int
-) -> Float[Array, "n f"]:
+def hermite_features(v: Float[Array, "n d"], variance: Float[Array, " d"], degree: int) -> Float[Array, "n f"]:
     """`He_a(v; variance)` for all multi-indices of total degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`."""
     features = jnp.ones((v.shape[0], 1), v.dtype)
     for coordinate, parent, power, grandparent in MultiIndices(v.shape[1], degree).blocks:
