@@ -100,6 +100,7 @@ def from_moments(moments: Float[Array, " orders"], degree: int) -> Target:
     return target
 
 
+@partial(jax.jit, static_argnames="degree")
 def from_samples(x: Float[Array, "n *coords"], degree: int, floor: float | Float[Array, ""] = 0.0) -> Target:
     """Recurrence coefficients of the empirical law of each coordinate by the discretised Stieltjes procedure.
 
@@ -308,7 +309,7 @@ def _check_is_distribution(degree, variance, rows, limits):
             beyond = np.abs(row[k : 2 * degree + 1 - k])
             if beyond.max() > 1e4 * limit:
                 raise ValueError(
-                    f"no distribution has these moments: those up to moments[{2 * k}] belong to {k} atoms (their Hankel "
+                    f"no distribution has these moments: those up to moments[{2 * k}] belong to {k} atoms (the Hankel "
                     f"matrix is singular), but moments[{2 * k + int(beyond.argmax())}] is not that of these atoms"
                 )
             return

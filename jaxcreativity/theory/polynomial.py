@@ -14,9 +14,11 @@ separable bases have closed forms for the generated law; they are in three files
 Source: Levine & Weiss (2026); theory section 3.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -69,7 +71,7 @@ Basis = Literal["pixel", "pca", "joint", "patch"]
 BASES: tuple[str, ...] = get_args(Basis)
 
 
-def from_moments(moments: Float[ArrayLike, " orders"], degree: int) -> PolynomialDenoiser:
+def from_moments(moments: Float[ArrayLike, " orders"] | Sequence[float], degree: int) -> PolynomialDenoiser:
     """The best denoiser of degree p for a law on the line, from its moments; one example is a scalar.
 
     Args:
@@ -86,9 +88,9 @@ def from_moments(moments: Float[ArrayLike, " orders"], degree: int) -> Polynomia
 
     """
     checks.positive_int("degree", degree)
-    if not isinstance(moments, jax.Array):
+    if not isinstance(moments, (jax.Array, np.ndarray)):
         moments = np.asarray(moments, dtype=float)
-    return separable.from_moments(moments, degree)
+    return separable.from_moments(jnp.asarray(moments), degree)
 
 
 def fit(

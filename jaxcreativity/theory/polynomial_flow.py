@@ -10,6 +10,8 @@ Maps: p = 2 is a Riccati equation, p = 3 without even terms a Bernoulli equation
 Equations* (1927), sections 2.13 and 2.15; theory section 3).
 """
 
+from collections.abc import Sequence
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -100,7 +102,7 @@ def _compiled_ends(denoiser, sigma_max, sigma_min):
     return ends[:, 0].reshape(shape), ends[:, 1].reshape(shape)
 
 
-def moebius_map(moments: Float[ArrayLike, " orders"], sigma_max: float, sigma_min: float) -> Float[Array, "2 2"]:
+def moebius_map(moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float) -> Float[Array, "2 2"]:
     """The flow of the best quadratic denoiser, a Moebius map: `x = (A y + B) / (C y + D)` of `y = sigma_max z`.
 
     With `dw/dt = a_0 + a_1 w + a_2 w^2` and `w = U / V`,
@@ -139,7 +141,7 @@ def moebius_map(moments: Float[ArrayLike, " orders"], sigma_max: float, sigma_mi
 
 
 def bernoulli_map(
-    moments: Float[ArrayLike, " orders"], sigma_max: float, sigma_min: float
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The flow of the best cubic denoiser of a symmetric target: `x = alpha z / sqrt(1 + beta z^2)`.
 

@@ -148,10 +148,11 @@ def expected_log_likelihood(
     """`E[log p(x)]` of the generated density p under the target, in nats per example.
 
     Args:
-        denoiser: as in `log_density`, whose other arguments are passed on as `options`.
+        denoiser: as in `log_density`.
         x: samples of the target, or quadrature points.
         sigmas: noise grid.
         weights: of the quadrature points (density times spacing); they are normalised. Equal by default.
+        **options: `z_max` and `max_branches` of `log_density`.
     """
     values = log_density(denoiser, x, sigmas, **options)
     if weights is None:

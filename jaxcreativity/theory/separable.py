@@ -5,7 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from jaxcreativity import checks, pytree
 from jaxcreativity.denoiser import NoiseLevel
@@ -78,13 +78,17 @@ def from_coordinates(denoiser: PolynomialDenoiser, coords: Float[Array, "*coords
 def tabulate(denoiser: PolynomialDenoiser, sigmas: Float[Array, " levels"]) -> PolynomialDenoiser:
     """The same denoiser with its coefficients computed once for every positive level of a noise grid."""
     levels = sigmas[:-1]
-    table = jax.lax.map(partial(orthogonal.project, denoiser.target), levels)
+    table = _project_all(denoiser.target, levels)
     return PolynomialDenoiser(denoiser.target, denoiser.offset, denoiser.vectors, levels, table)
 
 
-def from_moments(moments: Float[ArrayLike, " orders"], degree: int) -> PolynomialDenoiser:
+@jax.jit
+def _project_all(target, levels):
+    return jax.lax.map(partial(orthogonal.project, target), levels)
+
+
+def from_moments(moments: Float[Array, " orders"], degree: int) -> PolynomialDenoiser:
     """See `polynomial.from_moments`."""
-    moments = jnp.asarray(moments)
     moments = moments.astype(jnp.promote_types(moments.dtype, jnp.float32))
     return PolynomialDenoiser(orthogonal.from_moments(moments, degree))
 

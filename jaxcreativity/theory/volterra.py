@@ -15,6 +15,7 @@ The Hermite relations are those of theory section 3 (checked there in one dimens
 
 import itertools
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -129,6 +130,7 @@ class VolterraDenoiser:
         return sigma**2 < self.output_variance
 
 
+@partial(jax.jit, static_argnames=("degree", "kernel_size"))
 def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> VolterraDenoiser:
     """Moments of the data up to order 2p, of all entries (`kernel_size=None`) or of all patches (circular)."""
     shape = x.shape[1:]
@@ -136,14 +138,12 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
     indices = _indices_or_error(m, degree, kernel_size, x.dtype)
     positions = shape[0] * shape[1] if kernel_size else 1
     chunk = max(1, _CHUNK_ENTRIES // (positions * indices.count))
-    total = jax.jit(_sum_over_chunks, static_argnums=(0, 2, 3))
-
     axes = (0, 1, 2) if kernel_size else 0
     centre_mean = x.mean(axis=axes, keepdims=True)
     centre_mean = centre_mean + (x - centre_mean).mean(axis=axes, keepdims=True)
     centred = x - centre_mean
     count = x.shape[0] * positions
-    covariance = total(_outer, centred, chunk, kernel_size) / count
+    covariance = _sum_over_chunks(_outer, centred, chunk, kernel_size) / count
     values, vectors = jnp.linalg.eigh(covariance)
     # Any scale of the order of the standard deviation does; the floor keeps r = sigma / s within range.
     scales = jnp.sqrt(jnp.maximum(values, 1e-4 * values[-1]))
@@ -156,7 +156,7 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
         features = hermite_features(u, jnp.zeros_like(scales), degree)
         return jnp.matmul(features.T, features, precision="highest")
 
-    moments = jax.jit(lambda c: _sum_over_chunks(second_moment, c, chunk, kernel_size))(centred) / count
+    moments = _sum_over_chunks(second_moment, centred, chunk, kernel_size) / count
     gram = [moments]
     weight = jnp.asarray(indices.power, x.dtype) / scales[:, None]
     for k in range(1, degree + 1):
@@ -193,13 +193,13 @@ def tabulate(denoiser: VolterraDenoiser, sigmas: Float[Array, " levels"]) -> Vol
     levels = sigmas[:-1].astype(denoiser.scales.dtype)
     if denoiser.gram is None:
         raise ValueError("this denoiser was tabulated already and no longer holds its moments; tabulate the fitted one")
-    table = jax.lax.map(denoiser.solve, levels)
+    table = _solve_all(denoiser, levels)
     fields = {name: getattr(denoiser, name) for name in VolterraDenoiser.__dataclass_fields__}
     return VolterraDenoiser(**{**fields, "gram": None, "signal": None, "noise": None, "levels": levels, "table": table})
 
 
 def hermite_features(v: Float[Array, "n d"], variance: Float[Array, " d"], degree: int) -> Float[Array, "n f"]:
-    """`He_a(v; variance)` for all multi-indices of total degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`."""
+    """`He_a(v; variance)` for all multi-indices of degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`."""
     features = jnp.ones((v.shape[0], 1), v.dtype)
     for coordinate, parent, power, grandparent in MultiIndices(v.shape[1], degree).blocks:
         step = v[:, coordinate] * features[:, parent]
@@ -239,6 +239,11 @@ def _feature_size(sigma, scales, degree):
     """Standard deviation of He_a for a Gaussian of unit variance plus noise, `prod_i (1 + r_i^2)^(a_i / 2)`."""
     per_coordinate = jnp.sqrt(1 + (sigma / scales) ** 2)
     return hermite_features(per_coordinate[None], jnp.zeros_like(scales), degree)[0]
+
+
+@jax.jit
+def _solve_all(denoiser, levels):
+    return jax.lax.map(denoiser.solve, levels)
 
 
 def _outer(rows):

@@ -217,7 +217,7 @@ def test_infinite_input_stays_and_overflow_is_infinite():
 
 @pytest.mark.parametrize("method", ["ddim", "heun"])
 def test_diverging_trajectory_is_flagged_and_leaves_its_batch_alone(method):
-    grid = schedules.grid(schedules.log_linear(0.02, 20.0), 100)
+    grid = schedules.grid(schedules.log_linear(0.02, 20.0), 40)
     z = jnp.array([0.5, 6.0, -6.0, -1.0])
 
     @jax.jit
