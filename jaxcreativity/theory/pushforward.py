@@ -201,7 +201,7 @@ def _compiled_diverging(denoiser, sigmas, z_max):
 
 
 def _log_density(chain, branches, x, *, max_branches):
-    z, _, found = _preimages(chain, branches, x, max_branches)
+    z, _, _, found = _preimages(chain, branches, x, max_branches)
     _, slope = _with_slope(chain, z)
     terms = norm.logpdf(z) - jnp.log(jnp.abs(jnp.where(found, slope, 1.0)))
     terms = jnp.where(found, terms, -jnp.inf)
@@ -216,7 +216,7 @@ def _cdf(chain, branches, x, *, max_branches):
     below = values[None] <= x[:, None]
     mass = norm.cdf(edges[1:]) - norm.cdf(edges[:-1])
     total = jnp.matmul((below[:, :-1] & below[:, 1:]).astype(x.dtype), mass, precision="highest")
-    z, cell, found = _preimages(chain, branches, x, max_branches)
+    z, cell, found, _ = _preimages(chain, branches, x, max_branches)
     rising = jnp.take_along_axis(below, cell, axis=1)
     part = jnp.where(rising, norm.cdf(z) - norm.cdf(edges[cell]), norm.cdf(edges[cell + 1]) - norm.cdf(z))
     outside = norm.cdf(edges[0]) * (below[:, 0].astype(x.dtype) + below[:, -1].astype(x.dtype))
@@ -241,7 +241,7 @@ def _branches(chain, z_max, dtype):
 
 
 def _preimages(chain, branches, x, max_branches):
-    """The seeds that reach each `x` (those of smallest |z| first), their cells, and a mask of those that exist."""
+    """The seeds that reach each `x` (those of smallest |z| first), their cells, and masks: those that exist, and those with a slope."""
     edges, values = branches
     frozen = partial(chain, frozen=True)
     fixed_x = jax.lax.stop_gradient(x)[:, None]
@@ -271,12 +271,13 @@ def _preimages(chain, branches, x, max_branches):
     start = (low, high, 0.5 * (low + high), high - low, 0)
     z = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, start)[2])
     z = jnp.where(found, z, 0.0)
-    _, slope = _with_slope(frozen, z)
-    usable = found & (slope != 0) & jnp.isfinite(slope)
-    residual = jnp.where(usable, chain(z) - x[:, None], 0.0)
+    value, slope = _with_slope(frozen, z)
+    # Where Phi jumps to infinity within rounding of z there is a preimage, but no derivative to speak of.
+    smooth = found & jnp.isfinite(value) & jnp.isfinite(slope) & (slope != 0)
+    residual = jnp.where(smooth, chain(z) - x[:, None], 0.0)
     # Its value is rounding; its derivative is that of the preimage.
-    shift = residual / jnp.where(usable, slope, 1.0)
-    return z - (shift - jax.lax.stop_gradient(shift)), cell, usable
+    shift = residual / jnp.where(smooth, slope, 1.0)
+    return z - (shift - jax.lax.stop_gradient(shift)), cell, found, smooth
 
 
 def _with_slope(chain, z):

@@ -168,9 +168,8 @@ def test_joint_and_patch_equal_dense_least_squares(degree):
 def test_patch_basis_commutes_with_circular_shifts(digits, key):
     denoiser = polynomial.fit(jnp.asarray(digits), 2, basis="patch", kernel_size=3, sigmas=GRID)
     y = jax.random.normal(key, digits.shape[1:])
-    apply = jax.jit(denoiser)
-    moved = apply(jnp.roll(y, (1, 2), (0, 1)), 0.5)
-    np.testing.assert_allclose(jnp.roll(apply(y, 0.5), (1, 2), (0, 1)), moved, atol=1e-9)
+    still, moved = evaluate(denoiser, jnp.stack([y, jnp.roll(y, (1, 2), (0, 1))]), 0.5)
+    np.testing.assert_allclose(jnp.roll(still, (1, 2), (0, 1)), moved, atol=1e-9)
 
 
 @pytest.mark.parametrize(("basis", "options"), [("pca", {}), ("patch", {"kernel_size": 3})])
@@ -185,13 +184,13 @@ def test_table_of_a_grid_gives_the_same_denoiser(digits, key, basis, options):
 
 def test_same_moments_same_denoiser():
     """Two laws that agree up to order 2p cannot be told apart at degree p, and can at p + 1."""
-    # Three atoms with the moments of N(0, 1) up to order 5 (Gauss-Hermite nodes).
-    nodes, weights = np.polynomial.hermite_e.hermegauss(3)
-    atoms = [float((weights / weights.sum() * nodes**k).sum()) for k in range(15)]
-    y = jnp.linspace(-3, 3, 7)
+    # Three atoms with the moments of the exponential law up to order 5 (Gauss-Laguerre nodes).
+    nodes, weights = np.polynomial.laguerre.laggauss(3)
+    atoms = [float((weights * nodes**k).sum()) for k in range(15)]
+    y = jnp.linspace(-2, 4, 7)
     for degree, differs in ((1, False), (2, False), (3, True)):
         one = evaluate(polynomial.from_moments(atoms, degree), y, 0.5)
-        two = evaluate(polynomial.from_moments(MOMENTS["gaussian"], degree), y, 0.5)
+        two = evaluate(polynomial.from_moments(MOMENTS["exponential"], degree), y, 0.5)
         assert bool(jnp.abs(one - two).max() > (1e-2 if differs else 1e-12)) == differs
 
 
@@ -228,7 +227,7 @@ def test_diverging_trajectory_is_flagged_and_leaves_its_batch_alone(method):
 
     moments = jnp.array(MOMENTS["laplace"])
     _, x = run(moments, z)
-    np.testing.assert_array_equal(x[1:3], [jnp.inf, -jnp.inf])
+    assert bool(jnp.isinf(x[1:3]).all())
     assert jax.vmap(sampling.diverged)(x).tolist() == [False, True, True, False]
     calm = run(moments, z.at[1:3].set(0.1))[1]
     np.testing.assert_array_equal(calm[jnp.array([0, 3])], x[jnp.array([0, 3])])

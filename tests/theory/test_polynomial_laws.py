@@ -94,20 +94,22 @@ def test_moments_are_those_of_samples(cubic, key):
 def test_gradients_match_finite_differences():
     x = jnp.array([-1.1, -0.4, 0.2, 0.9, 1.05])
 
-    @jax.jit
-    def losses(moments):
-        denoiser = polynomial.from_moments(moments, 3)
-        likelihood = polynomial.expected_log_likelihood(denoiser, x, GRID)
-        distance = jnp.max(jnp.abs(polynomial.cdf(denoiser, x, GRID) - jnp.linspace(0.1, 0.9, 5)))
-        return jnp.stack([likelihood, distance, polynomial.limit_density(denoiser, x, SIGMA_MAX, SIGMA_MIN).sum()])
+    def likelihood(moments):
+        return polynomial.expected_log_likelihood(polynomial.from_moments(moments, 3), x, GRID)
+
+    def distance(moments):
+        return jnp.max(jnp.abs(polynomial.cdf(polynomial.from_moments(moments, 3), x, GRID) - jnp.linspace(0.1, 0.9, 5)))
+
+    def limit(moments):
+        return polynomial.limit_density(polynomial.from_moments(moments, 3), x, SIGMA_MAX, SIGMA_MIN).sum()
 
     moments = TWO_MODES[:7].at[1:].add(0.01)
-    gradient = jax.jit(jax.jacrev(losses))(moments)
-    assert bool(jnp.isfinite(gradient).all())
-    for k in (1, 2, 4, 6):
-        step = 1e-5 * jnp.zeros(7).at[k].set(1.0)
-        difference = (losses(moments + step) - losses(moments - step)) / 2e-5
-        np.testing.assert_allclose(gradient[:, k], difference, rtol=2e-4, atol=1e-5)
+    direction = jnp.array([0.0, 1.0, -0.5, 0.3, 1.0, -0.2, 0.7])
+    for loss in (likelihood, distance, limit):
+        _, gradient = jax.jit(jax.value_and_grad(loss))(moments)
+        assert bool(jnp.isfinite(gradient).all())
+        above, below = (jax.jit(loss)(moments + step * direction) for step in (1e-5, -1e-5))
+        np.testing.assert_allclose(gradient @ direction, (above - below) / 2e-5, rtol=2e-4)
 
 
 # --- many steps ---------------------------------------------------------------------------------------------------
@@ -169,29 +171,24 @@ def test_bernoulli_map(moments, bounded):
         np.testing.assert_allclose(counted, 2 * norm.cdf(low), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("degree", "tail"), [(2, 0.3), (3, 0.3)])
-def test_blow_up_probability_is_the_count_over_a_million_seeds(degree, tail, key):
-    """A rare heavy component (std 5) beside N(0, 1), shifted for p = 2: probabilities of 1e-4 ... 0.3."""
-    shift = 4.0 if degree == 2 else 0.0
-    x = np.array([[1.0, 0.0, 0.97], [5.0 if degree == 3 else 1.0, shift, 0.03]])
-    moments = [
-        sum(w * math.comb(k, 2 * j) * m ** (k - 2 * j) * s ** (2 * j) * math.prod(range(1, 2 * j, 2))
-            for s, m, w in x for j in range(k // 2 + 1))
-        for k in range(2 * degree + 1)
-    ]  # fmt: skip
-    grid = schedules.grid(schedules.log_linear(SIGMA_MIN, SIGMA_MAX), 300)
-    denoiser = polynomial.tabulate(polynomial.from_moments(moments, degree), grid)
+@pytest.mark.parametrize(("degree", "moments"), [
+    (2, [1.0] + [0.2] * 4),  # atoms 0 and 1, the second of probability 0.2
+    (3, [1.0] + [0.1 * ((k + 1) % 2) for k in range(1, 7)]),  # atoms -1, 0, 1; the outer ones of 0.05 each
+])  # fmt: skip
+def test_blow_up_probability_is_the_count_over_a_million_seeds(degree, moments, key):
+    denoiser = polynomial.from_moments(moments, degree)
     predicted = float(polynomial.blow_up_probability(denoiser, SIGMA_MAX, SIGMA_MIN))
-    assert 1e-4 < predicted < tail
+    assert 1e-4 < predicted < 0.3
     z = jax.random.normal(key, (10**6,))
-    run = jax.jit(lambda z: jax.vmap(lambda z: sampling.sample(denoiser, z, grid, method="heun"))(z))
-    final = run(z)
-    counted = float(jnp.mean(~jnp.isfinite(final)))
-    assert not bool(jnp.isnan(final).any())
-    assert abs(counted - predicted) < 4 * math.sqrt(predicted / z.size)
+    fine = schedules.grid(schedules.log_linear(SIGMA_MIN, SIGMA_MAX), 500)
     exact = float(polynomial.diverging_probability(denoiser, GRID))
-    counted = float(jnp.mean(~jnp.isfinite(draw(polynomial.from_moments(moments, degree), z))))
-    assert abs(counted - exact) < 4 * math.sqrt(max(exact, 1e-6) / z.size)
+    # Euler steps are so coarse near a pole that even 1000 of them blow up 6 % less often; Heun's are not.
+    for grid, method, expected in ((fine, "heun", predicted), (GRID, "ddim", exact)):
+        table = polynomial.tabulate(denoiser, grid)
+        final = jax.jit(jax.vmap(lambda z: sampling.sample(table, z, grid, method=method)))(z)  # noqa: B023
+        assert not bool(jnp.isnan(final).any())
+        counted = float(jax.vmap(sampling.diverged)(final).mean())
+        assert abs(counted - expected) < 4 * math.sqrt(max(expected, 1e-6) / z.size), (counted, expected)
 
 
 def test_langevin_density(cubic):
@@ -211,7 +208,7 @@ def test_langevin_density(cubic):
     np.testing.assert_allclose(density, norm.pdf(x, scale=math.sqrt(1.25)), atol=1e-8)
 
 
-def test_bad_input(cubic, digits):
+def test_bad_input(cubic, digits, unchecked):
     with pytest.raises(ValueError, match="sigma_min < sigma_max"):
         polynomial.blow_up_probability(cubic, 0.01, 20.0)
     with pytest.raises(ValueError, match="symmetric"):
