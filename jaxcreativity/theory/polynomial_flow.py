@@ -105,7 +105,9 @@ def _compiled_ends(denoiser, sigma_max, sigma_min):
     return ends[:, 0].reshape(shape), ends[:, 1].reshape(shape)
 
 
-def moebius_map(moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float) -> Float[Array, "2 2"]:
+def moebius_map(
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
+) -> Float[Array, "2 2"]:
     """The flow of the best quadratic denoiser, a Moebius map: `x = (A y + B) / (C y + D)` of `y = sigma_max z`.
 
     With `dw/dt = a_0 + a_1 w + a_2 w^2` and `w = U / V`,

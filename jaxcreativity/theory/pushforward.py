@@ -241,7 +241,7 @@ def _branches(chain, z_max, dtype):
 
 
 def _preimages(chain, branches, x, max_branches):
-    """The seeds that reach each `x` (those of smallest |z| first), their cells, and masks: those that exist, and those with a slope."""
+    """The seeds that reach each `x`, smallest |z| first, their cells, and masks: which exist, which have a slope."""
     edges, values = branches
     frozen = partial(chain, frozen=True)
     fixed_x = jax.lax.stop_gradient(x)[:, None]

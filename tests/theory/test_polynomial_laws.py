@@ -98,7 +98,9 @@ def test_gradients_match_finite_differences():
         return polynomial.expected_log_likelihood(polynomial.from_moments(moments, 3), x, GRID)
 
     def distance(moments):
-        return jnp.max(jnp.abs(polynomial.cdf(polynomial.from_moments(moments, 3), x, GRID) - jnp.linspace(0.1, 0.9, 5)))
+        return jnp.max(
+            jnp.abs(polynomial.cdf(polynomial.from_moments(moments, 3), x, GRID) - jnp.linspace(0.1, 0.9, 5))
+        )
 
     def limit(moments):
         return polynomial.limit_density(polynomial.from_moments(moments, 3), x, SIGMA_MAX, SIGMA_MIN).sum()
