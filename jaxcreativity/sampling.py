@@ -11,7 +11,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from jaxcreativity import checks
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
@@ -55,14 +55,14 @@ def sample(
             XLA's gradient of a convolution inside a loop is slow there.
 
     Returns:
-        The generated example, of the shape and dtype of `z`.
+        The generated example, of the shape and dtype of `z`; infinite where the trajectory diverged (`diverged`).
 
     Raises:
         ValueError: for a bad grid, an unknown method, `eta` outside [0, 1], a missing key, or Heun with `eta > 0`.
     """
     z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
     final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, keep=False)
-    return denoiser(final, sigmas[-2])
+    return _hold_infinite(final, denoiser(final, sigmas[-2]))
 
 
 def trajectory(
@@ -81,7 +81,17 @@ def trajectory(
     """
     z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
     final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, keep=True)
-    return jnp.concatenate([states, final[None], denoiser(final, sigmas[-2])[None]])
+    return jnp.concatenate([states, final[None], _hold_infinite(final, denoiser(final, sigmas[-2]))[None]])
+
+
+def diverged(x: Float[Array, "*shape"]) -> Bool[Array, ""]:
+    """Whether the trajectory that ended in the sample `x` diverged.
+
+    A denoiser that grows faster than linearly (a polynomial, a network of quadratic units) can carry a trajectory to
+    infinity in a few steps. `sample` then returns `inf` or `-inf` in the entries that diverged, never NaN, and the
+    other examples of a batch are not touched.
+    """
+    return jnp.any(jnp.isinf(x))
 
 
 def log_density(
@@ -157,7 +167,12 @@ def _scan(denoiser, z, sigmas, eta, step_keys, method, unroll, *, keep):
     step = ddim if method == "ddim" else heun
 
     def body(y, inputs):
-        return step(y, *inputs).astype(y.dtype), y if keep else None
+        return _hold_infinite(y, step(y, *inputs).astype(y.dtype)), y if keep else None
 
     levels = (sigmas[:-2], sigmas[1:-1], step_keys)
     return jax.lax.scan(body, sigmas[0] * z, levels, unroll=unroll)
+
+
+def _hold_infinite(y, y_next):
+    """Keep infinite entries of `y` where they are, and turn the NaN of an overflow (inf - inf) into inf."""
+    return jnp.where(jnp.isfinite(y), jnp.where(jnp.isnan(y_next), jnp.inf, y_next), y)

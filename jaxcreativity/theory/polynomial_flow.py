@@ -1,0 +1,389 @@
+"""The many-step limit of one-dimensional polynomial denoisers, blow-ups included, and the Langevin view.
+
+In `t = log sigma` the flow is `dy/dt = y - D(y, sigma)`. In `w = (y - mean) / sqrt(s^2 + sigma^2)`, s the target's
+standard deviation, it is `dw/dt = sum_k a_k(t) w^k` with coefficients of order 1 that vanish at both ends. The flow on
+a line is monotone, so its inverse, from the sample back to the seed, is one integration with t increasing and never
+meets the poles of the forward flow; an `x` that no seed reaches escapes to infinity on the way and has density 0.
+Integration: diffrax (Kidger 2021).
+
+Maps: p = 2 is a Riccati equation, p = 3 without even terms a Bernoulli equation (Ince, *Ordinary Differential
+Equations* (1927), sections 2.13 and 2.15; theory section 3).
+"""
+
+from collections.abc import Sequence
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.stats import norm
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from jaxcreativity import checks
+from jaxcreativity.theory import orthogonal, separable
+from jaxcreativity.theory.separable import PolynomialDenoiser, check_one_law, to_coordinates
+
+# a_k(t) is interpolated by polynomials of this degree on this many panels: relative error below 1e-10.
+_PANELS, _NODES = 48, 11
+# The search for the seeds that blow up: Runge-Kutta steps, seeds tried at once, and the largest |z| that is tried.
+_STEPS, _CANDIDATES, _FAR = 4000, 256, 12.0
+
+
+def limit_density(
+    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *shape"], sigma_max: float, sigma_min: float
+) -> Float[Array, " n"]:
+    """Density at `x` of what infinitely many deterministic steps from `sigma_max` to `sigma_min` generate.
+
+    Its integral is `1 - blow_up_probability`. Differentiable with respect to `x` and the denoiser.
+
+    Args:
+        denoiser: separable, as in `density`; for several coordinates the density is the product.
+        x: points `(n, *shape)`; `(n,)` for a denoiser made by `from_moments`.
+        sigma_max: where the flow starts, at `sigma_max * z`.
+        sigma_min: where it stops, positive.
+
+    Raises:
+        ValueError: if not `0 < sigma_min < sigma_max`, for constant coordinates or a denoiser that is not separable.
+    """
+    check_one_law(denoiser, "limit_density")
+    _check_range(sigma_max, sigma_min)
+    x = jnp.asarray(x)
+    if x.shape[1:] != denoiser.shape:
+        raise ValueError(f"x must have shape (n, *{denoiser.shape}), got {x.shape}")
+    return _compiled_limit_density(denoiser, x, sigma_max, sigma_min)
+
+
+@jax.jit
+def _compiled_limit_density(denoiser, x, sigma_max, sigma_min):
+    coords = jax.vmap(lambda point: to_coordinates(denoiser, point))(x)
+    columns = coords.reshape(x.shape[0], -1).T
+
+    def one(inputs):
+        target, shift, column = inputs
+        z, log_slope, reached = _seeds(target, shift, column, sigma_max, sigma_min)
+        return jnp.where(reached, norm.logpdf(jnp.where(reached, z, 0.0)) + log_slope, -jnp.inf)
+
+    return jnp.exp(jax.lax.map(one, (*_columns(denoiser), columns)).sum(axis=0))
+
+
+def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float) -> Float[Array, "*coords"]:
+    """Probability that the flow from `sigma_max * z` reaches infinity before `sigma_min`, per coordinate.
+
+    The set of such seeds is `z > z_+` or `z < z_-`, the flow on a line being monotone. Both ends are found by search,
+    with 4000 Runge-Kutta steps, and have no derivative; those of `moebius_map` and `bernoulli_map` do.
+
+    Raises:
+        ValueError: if not `0 < sigma_min < sigma_max`, or for a denoiser that is not separable.
+    """
+    low, high = blow_up_seeds(denoiser, sigma_max, sigma_min)
+    return norm.cdf(low) + norm.cdf(-high)
+
+
+def blow_up_seeds(
+    denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float
+) -> tuple[Float[Array, "*coords"], Float[Array, "*coords"]]:
+    """`(z_-, z_+)`: seeds outside this interval blow up; infinite where none does. See `blow_up_probability`."""
+    if not isinstance(denoiser, PolynomialDenoiser):
+        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
+    _check_range(sigma_max, sigma_min)
+    shape = denoiser.target.mean.shape
+    if denoiser.degree == 1:
+        infinite = jnp.full(shape, jnp.inf, denoiser.target.scale.dtype)
+        return -infinite, infinite
+    return _compiled_ends(denoiser, sigma_max, sigma_min)
+
+
+@jax.jit
+def _compiled_ends(denoiser, sigma_max, sigma_min):
+    shape = denoiser.target.mean.shape
+
+    def one(inputs):
+        target, shift = inputs
+        return _ends(target, shift, sigma_max, sigma_min)
+
+    ends = jax.lax.map(one, _columns(denoiser))
+    return ends[:, 0].reshape(shape), ends[:, 1].reshape(shape)
+
+
+def moebius_map(
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
+) -> Float[Array, "2 2"]:
+    """The flow of the best quadratic denoiser, a Moebius map: `x = (A y + B) / (C y + D)` of `y = sigma_max z`.
+
+    With `dw/dt = a_0 + a_1 w + a_2 w^2` and `w = U / V`,
+
+        d/dt [U; V] = [[a_1 / 2, a_0], [-a_2, -a_1 / 2]] [U; V].
+
+    Seeds beyond the pole `z* = -D / (C sigma_max)` (on the side away from 0) blow up on the way.
+
+    Args:
+        moments: `E[x^k]`, k = 0 ... 4 at least.
+        sigma_max: where the flow starts.
+        sigma_min: where it stops, positive.
+
+    Returns:
+        `[[A, B], [C, D]]` with determinant 1 and D > 0.
+
+    Raises:
+        ValueError: as `from_moments`, or if not `0 < sigma_min < sigma_max`.
+    """
+    _check_range(sigma_max, sigma_min)
+    target = separable.from_moments(jnp.asarray(moments, jnp.result_type(float)), 2).target
+    drift, length = _drift(target, sigma_max, sigma_min)
+
+    def field(s, matrix, _):
+        a_0, a_1, a_2 = drift(s)
+        generator = jnp.stack([jnp.stack([a_1 / 2, a_0]), jnp.stack([-a_2, -a_1 / 2])])
+        return jnp.matmul(generator, matrix, precision="highest")
+
+    matrix, _ = _integrate(field, length, jnp.zeros_like(length), jnp.eye(2, dtype=target.scale.dtype))
+    wide, narrow = jnp.hypot(target.scale, sigma_max), jnp.hypot(target.scale, sigma_min)
+    to_w = jnp.stack([jnp.stack([jnp.ones_like(wide), -target.mean]), jnp.stack([jnp.zeros_like(wide), wide])])
+    to_x = jnp.stack([jnp.stack([narrow, target.mean]), jnp.stack([jnp.zeros_like(wide), jnp.ones_like(wide)])])
+    matrix = jnp.linalg.multi_dot([to_x, matrix, to_w], precision="highest")
+    matrix = matrix / jnp.sqrt(wide * narrow)
+    return matrix * jnp.where(matrix[1, 1] < 0, -1.0, 1.0)
+
+
+def bernoulli_map(
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The flow of the best cubic denoiser of a symmetric target: `x = alpha z / sqrt(1 + beta z^2)`.
+
+    With `dw/dt = a_1 w + a_3 w^3`, `A(t) = int a_1` from the start and `S = sqrt(s^2 + sigma^2)`,
+
+        alpha = sigma_max S_min / S_max e^A,    beta = -2 (sigma_max / S_max)^2 int a_3 e^(2 A) dt.
+
+    beta > 0: bounded support `|x| < alpha / sqrt(beta)`. beta < 0: blow-up beyond `|z| = 1 / sqrt(-beta)`.
+
+    Args:
+        moments: `E[x^k]`, k = 0 ... 6 at least, the odd ones 0.
+        sigma_max: where the flow starts.
+        sigma_min: where it stops, positive.
+
+    Raises:
+        ValueError: as `from_moments`, if an odd moment is not 0, or if not `0 < sigma_min < sigma_max`.
+    """
+    _check_range(sigma_max, sigma_min)
+    moments = jnp.asarray(moments, jnp.result_type(float))
+    target = separable.from_moments(moments, 3).target
+    if checks.is_concrete(moments):
+        odd = np.abs(np.asarray(moments)[1:6:2]) / float(target.scale) ** np.array([1, 3, 5])
+        if odd.max() > 1e3 * jnp.finfo(moments.dtype).eps * max(1.0, float(moments[6]) / float(target.scale) ** 6):
+            raise ValueError(f"bernoulli_map needs a target symmetric about 0, got odd moments {moments[1:6:2]}")
+    drift, length = _drift(target, sigma_max, sigma_min)
+
+    def field(s, state, _):
+        _, a_1, _, a_3 = drift(s)
+        return jnp.stack([a_1, a_3 * jnp.exp(2 * state[0])])
+
+    (total, integral), _ = _integrate(field, length, jnp.zeros_like(length), jnp.zeros(2, target.scale.dtype))
+    wide, narrow = jnp.hypot(target.scale, sigma_max), jnp.hypot(target.scale, sigma_min)
+    return sigma_max * narrow / wide * jnp.exp(total), -2 * (sigma_max / wide) ** 2 * integral
+
+
+def langevin_density(
+    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *coords"], sigma: float
+) -> tuple[Float[Array, "n *coords"], Bool[Array, "*coords"]]:
+    """The law that Langevin dynamics with this score ends at: `exp(int (D - y) / sigma^2 dy)`, normalised.
+
+    A polynomial energy of degree p + 1: an exponential family, normalisable only for odd p and a negative leading
+    coefficient (coefficients of rounding size do not count).
+
+    Args:
+        denoiser: separable; each coordinate has its own law.
+        x: points, in the denoiser's coordinates (entries, or principal coordinates).
+        sigma: noise level at which annealing ends, at least 1e-3 standard deviations (else the quadrature of the
+            normalisation is too coarse).
+
+    Returns:
+        `(density, normalisable)`; the density is 0 everywhere where no such law exists.
+    """
+    if not isinstance(denoiser, PolynomialDenoiser):
+        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
+    if checks.is_concrete(sigma) and not sigma > 0:
+        raise ValueError(f"sigma must be positive, got {sigma}")
+    x = jnp.asarray(x)
+    projection = denoiser.at(sigma)
+    sigma = jnp.asarray(sigma, projection.scale.dtype)
+    coefficients = projection.scale[..., None] * orthogonal.monomials(projection)
+    coefficients = coefficients.at[..., 1].add(-projection.noisy_scale)
+    degrees = jnp.arange(denoiser.degree + 1)
+    # The score times dy, in powers of w: coefficient k of the integrand is k + 1 of the negative energy.
+    energy = coefficients * (projection.noisy_scale / sigma**2)[..., None] / (degrees + 1)
+    size = jnp.abs(energy).max(axis=-1, keepdims=True)
+    counts = jnp.abs(energy) > 1e4 * jnp.finfo(x.dtype).eps * size
+    leading = jnp.argmax(jnp.where(counts, degrees, -1), axis=-1)
+    sign = jnp.take_along_axis(energy, leading[..., None], axis=-1)[..., 0]
+    normalisable = (leading % 2 == 1) & (sign < 0)
+    energy = jnp.where(counts, energy, 0.0)
+
+    def log_weight(energy, w):
+        total = jnp.zeros_like(w)
+        for k in range(denoiser.degree, -1, -1):
+            total = (total + energy[k]) * w
+        return total
+
+    # w = sinh(u) resolves the bulk and reaches the tails; the trapezoidal rule converges geometrically.
+    u = jnp.linspace(-6.0, 6.0, 2**16 + 1, dtype=x.dtype)
+
+    def one(energy, normalisable, scale, w):
+        logs = log_weight(jnp.where(normalisable, energy, 0.0), jnp.sinh(u)) + jnp.log(jnp.cosh(u) * (u[1] - u[0]))
+        log_density = log_weight(energy, w) - jax.scipy.special.logsumexp(logs) - jnp.log(scale)
+        return jnp.where(normalisable, jnp.exp(jnp.where(normalisable, log_density, 0.0)), 0.0)
+
+    w = (x - projection.mean[None]) / projection.noisy_scale[None]
+    flat = energy.reshape(-1, denoiser.degree + 1), normalisable.ravel(), projection.noisy_scale.ravel()
+    values = jax.lax.map(lambda inputs: one(*inputs), (*flat, w.reshape(x.shape[0], -1).T))
+    return values.T.reshape(x.shape), normalisable
+
+
+# --- the flow -----------------------------------------------------------------------------------------------------
+
+
+def _drift(target, sigma_max, sigma_min):
+    """`s -> a_0 ... a_p` at `t = log sigma_min + s`, and the length of the interval."""
+    dtype = target.scale.dtype
+    start = jnp.log(jnp.asarray(sigma_min, dtype))
+    length = jnp.log(jnp.asarray(sigma_max, dtype)) - start
+
+    nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+    to_powers = np.linalg.inv(np.vander(nodes, increasing=True))
+    places = (2 * np.arange(_PANELS)[:, None] + 1 + nodes[None, :]) / (2 * _PANELS)
+    values = jax.lax.map(lambda t: _drift_at(target, t), (start + length * jnp.asarray(places, dtype)).ravel())
+    values = values.reshape(_PANELS, _NODES, -1)
+    powers = jnp.einsum("kn,pnc->pkc", jnp.asarray(to_powers, dtype), values, precision="highest")
+
+    def drift(s):
+        place = s / length * _PANELS
+        panel = jnp.clip(jnp.floor(jax.lax.stop_gradient(place)).astype(int), 0, _PANELS - 1)
+        local = 2 * (place - panel) - 1
+        chosen = powers[panel]
+        value = chosen[-1]
+        for k in range(_NODES - 2, -1, -1):
+            value = value * local + chosen[k]
+        return value
+
+    return drift, length
+
+
+def _drift_at(target, t):
+    projection = orthogonal.project(target, jnp.exp(t))
+    a = projection.scale / projection.noisy_scale
+    return (-a * orthogonal.monomials(projection)).at[1].add(a**2)
+
+
+def _integrate(field, start, end, state):
+    single = jnp.finfo(state.dtype).bits == 32
+    controller = diffrax.PIDController(rtol=1e-5 if single else 1e-9, atol=1e-6 if single else 1e-11)
+    term = diffrax.ODETerm(field)
+    solution = diffrax.diffeqsolve(
+        term, diffrax.Tsit5(), start, end, None, state, stepsize_controller=controller, max_steps=2**14, throw=False
+    )
+    return solution.ys[-1], solution.result == diffrax.RESULTS.successful
+
+
+def _infinity(degree, dtype):
+    """What counts as infinite in units of the noisy standard deviation: the rest of the way takes no time."""
+    double = jnp.finfo(dtype).bits == 64
+    if degree == 1:
+        return 1e9 if double else 1e6
+    return max(1e4, 1e9 ** (1 / (degree - 1))) if double else max(1e2, 1e4 ** (1 / (degree - 1)))
+
+
+def _back(drift, length, degree, w):
+    """Carry `w` from sigma_min to sigma_max: `(w, log dw/dw_0, escaped)`, held at infinity while it is pushed out."""
+    infinity = _infinity(degree, w.dtype)
+
+    def field(s, state, _):
+        w, _, _ = state
+        coefficients = drift(s)
+        inside = jnp.clip(w, -2 * infinity, 2 * infinity)
+        velocity, slope = jnp.zeros_like(w), jnp.zeros_like(w)
+        for k in range(degree, -1, -1):
+            slope = slope * inside + velocity
+            velocity = velocity * inside + coefficients[k]
+        held = (jnp.abs(w) >= infinity) & (velocity * w > 0)
+        # Too slow to be seen by the step-size control; whether it is exactly 0 is all that matters.
+        mark = jnp.where(held, 1e-25, 0.0)
+        return jnp.stack([jnp.where(held, 0.0, velocity), jnp.where(held, 0.0, slope), mark])
+
+    start = jnp.stack([w, jnp.zeros_like(w), jnp.zeros_like(w)])
+    (w, log_slope, mark), finished = _integrate(field, jnp.zeros_like(length), length, start)
+    # Steps run out only where the equation is stiff, at an outer zero of the velocity: no seed of any weight.
+    return w, log_slope, (mark > 0) | ~finished
+
+
+def _seeds(target, shift, x, sigma_max, sigma_min):
+    """`(z, log dz/dx, reached)` of points of one coordinate."""
+    drift, length = _drift(target, sigma_max, sigma_min)
+    wide, narrow = jnp.hypot(target.scale, sigma_max), jnp.hypot(target.scale, sigma_min)
+    w = (x - target.mean).astype(narrow.dtype) / narrow
+    w, log_slope, escaped = jax.vmap(lambda w: _back(drift, length, target.degree, w))(w)
+    z = (target.mean + wide * w + shift) / sigma_max
+    return z, log_slope + jnp.log(wide / narrow / sigma_max), ~escaped
+
+
+def _ends(target, shift, sigma_max, sigma_min):
+    """The seeds next to 0 that blow up, on either side, by search; infinite beyond `_FAR`."""
+    dtype = target.scale.dtype
+    start, end = (jnp.log(jnp.asarray(s, dtype)) for s in (sigma_max, sigma_min))
+    step = (end - start) / _STEPS
+    wide = jnp.hypot(target.scale, sigma_max)
+    times = start + 0.5 * step * jnp.arange(2 * _STEPS + 1)
+    drifts = jax.lax.map(lambda t: _drift_at(target, t), times, batch_size=512)
+
+    def blows_up(z):
+        def velocity(coefficients, w):
+            value = jnp.zeros_like(w)
+            for k in range(target.degree, -1, -1):
+                value = value * w + coefficients[k]
+            return value
+
+        def runge_kutta(w, coefficients):
+            first, middle, last = coefficients
+            a = velocity(first, w)
+            b = velocity(middle, w + 0.5 * step * a)
+            c = velocity(middle, w + 0.5 * step * b)
+            d = velocity(last, w + step * c)
+            return w + step / 6 * (a + 2 * b + 2 * c + d), None
+
+        w = (sigma_max * z - shift - target.mean) / wide
+        w, _ = jax.lax.scan(runge_kutta, w, (drifts[:-2:2], drifts[1:-1:2], drifts[2::2]))
+        # Far out one step goes from finite to infinite, so what is finite here has not blown up.
+        return ~jnp.isfinite(w)
+
+    # Seeds of the sample's own mean do not blow up; search outwards from 0 on both sides at once.
+    sides = jnp.array([[-1.0], [1.0]], dtype)
+    fractions = jnp.linspace(0.0, 1.0, _CANDIDATES, dtype=dtype)[None]
+
+    def refine(_, bracket):
+        low, high, _ = bracket
+        candidates = low + (high - low) * fractions
+        lost = blows_up(sides * candidates)
+        first = jnp.argmax(lost, axis=1)[:, None]
+        inner = jnp.take_along_axis(candidates, jnp.maximum(first - 1, 0), axis=1)
+        return inner, jnp.take_along_axis(candidates, first, axis=1), lost.any(axis=1, keepdims=True)
+
+    near, far = jnp.zeros((2, 1), dtype), jnp.full((2, 1), _FAR, dtype)
+    _, _, any_lost = bracket = refine(0, (near, far, jnp.zeros((2, 1), bool)))
+    low, high, _ = jax.lax.fori_loop(0, 3, refine, bracket)
+    return jnp.where(any_lost, sides * 0.5 * (low + high), sides * jnp.inf)[:, 0]
+
+
+def _columns(denoiser):
+    """The coordinates' laws and the shift of their origin (`coords = vectors^T y - shift`), flattened."""
+    target = denoiser.target
+    d = target.mean.size
+    flat = orthogonal.Target(
+        target.mean.ravel(), target.scale.ravel(), target.alpha.reshape(d, -1), target.beta.reshape(d, -1)
+    )
+    shift = jnp.zeros_like(flat.mean)
+    if denoiser.vectors is not None:
+        shift = jnp.matmul(denoiser.vectors.T, denoiser.offset.ravel(), precision="highest")
+    return flat, shift
+
+
+def _check_range(sigma_max, sigma_min):
+    if checks.is_concrete(sigma_max) and checks.is_concrete(sigma_min) and not 0 < sigma_min < sigma_max:
+        raise ValueError(f"need 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")
