@@ -11,6 +11,8 @@ import pytest
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, orthogonal, polynomial
 
+pytestmark = pytest.mark.slow  # minutes of compilation on two cores
+
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMAS = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 30.0, 1e3)
 

@@ -12,6 +12,8 @@ from jax.scipy.stats import norm
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, polynomial
 
+pytestmark = pytest.mark.slow  # minutes of compilation on two cores
+
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMA_MAX, SIGMA_MIN = 20.0, 0.01
 EXPONENTIAL = jnp.array([float(math.factorial(k)) for k in range(9)])
