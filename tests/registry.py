@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import affine, linear
+from jaxcreativity.theory import affine, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 
@@ -67,6 +67,10 @@ def _built(name, dtype):
 
 def _linear(structure, prediction="x", **options):
     return lambda dtype: linear.fit(jnp.asarray(IMAGES, dtype), structure, prediction=prediction, **options)
+
+
+def _polynomial(basis, degree, **options):
+    return lambda dtype: polynomial.fit(jnp.asarray(IMAGES, dtype), degree, basis=basis, **options)
 
 
 def _empirical(chunk_size=None):
@@ -130,5 +134,17 @@ CASES = [
     Case("network-convolution", _network(networks.ConvLinear(_LEVELS, kernel_size=3))),
     Case("network-full-convolution", _network(networks.ConvLinear(_LEVELS))),
     Case("network-mlp", _network(networks.MLP(width=16, depth=2), "v"), sigma_to_zero="identity"),
+    *[
+        Case(f"polynomial-{basis}", _polynomial(basis, degree, **options), sigma_to_zero="identity", sigma_to_infinity=mean)
+        for basis, degree, options, mean in [
+            ("pixel", 3, {}, PIXEL_MEAN),
+            ("pca", 2, {}, PIXEL_MEAN),
+            ("joint", 1, {}, PIXEL_MEAN),
+            ("patch", 2, {"kernel_size": 3}, CHANNEL_MEAN),
+        ]
+    ],
+    Case("network-quadratic-mlp", _network(networks.MLP(width=16, depth=1, activation="quadratic"))),
+    Case("network-polynomial-pixel", _network(networks.PolynomialReadout(_LEVELS, 3))),
+    Case("network-polynomial-patch", _network(networks.PolynomialReadout(_LEVELS, 2, "patch", 3))),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]

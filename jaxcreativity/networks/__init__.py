@@ -3,5 +3,6 @@
 from jaxcreativity.networks.binding import NetworkDenoiser, bind
 from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear, PixelwiseLinear
 from jaxcreativity.networks.mlp import MLP
+from jaxcreativity.networks.polynomial import PolynomialReadout
 
-__all__ = ["MLP", "ConvLinear", "DenseLinear", "LowRankLinear", "NetworkDenoiser", "PixelwiseLinear", "bind"]
+__all__ = ["MLP", "ConvLinear", "DenseLinear", "LowRankLinear", "NetworkDenoiser", "PixelwiseLinear", "PolynomialReadout", "bind"]

@@ -13,7 +13,6 @@ The Hermite relations are those of theory section 3 (checked there in one dimens
 (1930), Schetzen, *The Volterra and Wiener Theories of Nonlinear Systems* (1980).
 """
 
-import itertools
 import math
 from functools import partial
 
@@ -24,41 +23,12 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import checks, pytree
 from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.hermite import MultiIndices, hermite_features, multi_indices, num_features, patches
 from jaxcreativity.schedules import nearest_level
 
 # A Gram matrix of this many features takes 0.8 GB in float64, and there are p + 1 of them.
 MAX_FEATURES = 10_000
 _CHUNK_ENTRIES = 2**24
-
-
-class MultiIndices:
-    """All multi-indices of total degree up to p in d coordinates, ordered by degree, as static index arrays.
-
-    `blocks[q - 1] = (coordinate, parent, power, grandparent)` builds the features of degree q: multi-index a is
-    `parent + e_i`, i its last coordinate, `power` the exponent of i in the parent, `grandparent = parent - e_i`.
-    `lowered[i, m] = (a, a_i, index of a - e_i)` lists, for each coordinate, every a with a_i > 0.
-    """
-
-    def __init__(self, d: int, degree: int):
-        tuples = [()]
-        for q in range(1, degree + 1):
-            tuples += itertools.combinations_with_replacement(range(d), q)
-        position = {t: k for k, t in enumerate(tuples)}
-        self.count = len(tuples)
-        self.blocks = []
-        for q in range(1, degree + 1):
-            rows = []
-            for t in itertools.combinations_with_replacement(range(d), q):
-                power = t[:-1].count(t[-1])
-                grandparent = position[t[:-2]] if power else 0
-                rows.append((t[-1], position[t[:-1]], power, grandparent))
-            self.blocks.append(tuple(np.array(column) for column in zip(*rows, strict=True)))
-        per_coordinate = [[] for _ in range(d)]
-        for k, t in enumerate(tuples):
-            for i in set(t):
-                at = t.index(i)
-                per_coordinate[i].append((k, t.count(i), position[t[:at] + t[at + 1 :]]))
-        self.index, self.power, self.lowered = np.moveaxis(np.array(per_coordinate), 2, 0)
 
 
 @pytree.dataclass
@@ -198,31 +168,7 @@ def tabulate(denoiser: VolterraDenoiser, sigmas: Float[Array, " levels"]) -> Vol
     return VolterraDenoiser(**{**fields, "gram": None, "signal": None, "noise": None, "levels": levels, "table": table})
 
 
-def hermite_features(v: Float[Array, "n d"], variance: Float[Array, " d"], degree: int) -> Float[Array, "n f"]:
-    """`He_a(v; variance)` for all multi-indices of degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`."""
-    features = jnp.ones((v.shape[0], 1), v.dtype)
-    for coordinate, parent, power, grandparent in MultiIndices(v.shape[1], degree).blocks:
-        step = v[:, coordinate] * features[:, parent]
-        step = step - (power * variance[coordinate])[None] * features[:, grandparent]
-        features = jnp.concatenate([features, step], axis=1)
-    return features
-
-
-def patches(x: Float[Array, "n *shape"], kernel_size: int | None) -> Float[Array, "n positions m"]:
-    """The k x k patches around every pixel of circular images, flattened; whole examples for `None`."""
-    if kernel_size is None:
-        return x.reshape(x.shape[0], 1, -1)
-    reach = range(-(kernel_size // 2), kernel_size // 2 + 1)
-    shifted = [jnp.roll(x, (-i, -j), axis=(1, 2)) for i in reach for j in reach]
-    return jnp.stack(shifted, axis=3).reshape(x.shape[0], x.shape[1] * x.shape[2], -1)
-
-
-def num_features(d: int, degree: int) -> int:
-    """`C(d + p, p)`: number of monomials of total degree up to p in d variables."""
-    return math.comb(d + degree, degree)
-
-
-def _indices_or_error(m, degree, kernel_size, dtype):
+def _indices_or_error(m, degree, kernel_size, dtype) -> MultiIndices:
     count = num_features(m, degree)
     if count > MAX_FEATURES:
         memory = (degree + 1) * count**2 * jnp.dtype(dtype).itemsize / 2**30
@@ -232,7 +178,7 @@ def _indices_or_error(m, degree, kernel_size, dtype):
             f"{memory:,.1f} GiB (limit: {MAX_FEATURES:,} features); lower the degree, use smaller images or patches, "
             "or basis 'pca'"
         )
-    return MultiIndices(m, degree)
+    return multi_indices(m, degree)
 
 
 def _feature_size(sigma, scales, degree):
