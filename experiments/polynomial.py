@@ -140,7 +140,8 @@ def main(config: Config) -> dict[str, Any]:
             rows.append({"target": name, "degree": degree, **_compare(law, i, points, of_theory, of_network)})
         say(f"degree {degree}: {time.perf_counter() - started:.0f} s")
     matching = {
-        str(degree): float(np.nanmax(np.abs(law["cdf"][:, 0] - law["cdf"][:, 1]))) for degree, (law, _) in curves.items()
+        str(degree): float(np.nanmax(np.abs(law["cdf"][:, 0] - law["cdf"][:, 1])))
+        for degree, (law, _) in curves.items()
     }
     patch = _patches(config, folder, jnp.asarray(images[: config.patch_images]), grid, draw)
     metrics = {"marginals": rows, "moment_matching": matching, "patch": patch, "seconds": time.perf_counter() - started}

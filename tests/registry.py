@@ -135,7 +135,12 @@ CASES = [
     Case("network-full-convolution", _network(networks.ConvLinear(_LEVELS))),
     Case("network-mlp", _network(networks.MLP(width=16, depth=2), "v"), sigma_to_zero="identity"),
     *[
-        Case(f"polynomial-{basis}", _polynomial(basis, degree, **options), sigma_to_zero="identity", sigma_to_infinity=mean)
+        Case(
+            f"polynomial-{basis}",
+            _polynomial(basis, degree, **options),
+            sigma_to_zero="identity",
+            sigma_to_infinity=mean,
+        )
         for basis, degree, options, mean in [
             ("pixel", 3, {}, PIXEL_MEAN),
             ("pca", 2, {}, PIXEL_MEAN),

@@ -5,4 +5,13 @@ from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear
 from jaxcreativity.networks.mlp import MLP
 from jaxcreativity.networks.polynomial import PolynomialReadout
 
-__all__ = ["MLP", "ConvLinear", "DenseLinear", "LowRankLinear", "NetworkDenoiser", "PixelwiseLinear", "PolynomialReadout", "bind"]
+__all__ = [
+    "MLP",
+    "ConvLinear",
+    "DenseLinear",
+    "LowRankLinear",
+    "NetworkDenoiser",
+    "PixelwiseLinear",
+    "PolynomialReadout",
+    "bind",
+]
