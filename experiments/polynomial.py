@@ -1,8 +1,8 @@
 """What polynomial denoisers generate: predicted densities against samples of trained polynomial networks.
 
-    python -m experiments.polynomial                    # six laws, pixels and principal coordinates of digits
-    python -m experiments.polynomial --dataset mnist    # coordinates of other images
-    python -m experiments.polynomial --small            # degrees 1 to 3, half a minute: part of `make demo`
+    python -m experiments.polynomial                             # six laws, and coordinates of digits
+    python -m experiments.polynomial --datasets digits mnist     # and of MNIST
+    python -m experiments.polynomial --small                     # degrees 2 and 3, a minute: part of `make demo`
     python -m experiments.polynomial --help
 
 All one-dimensional targets are trained at once, as the entries of one vector, by one network per degree: a linear
@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
+import scipy.stats
 from matplotlib.figure import Figure
 
 from experiments import runs
@@ -39,8 +40,8 @@ matplotlib.use("agg")
 class Config:
     """Settings of one run."""
 
-    dataset: str = "digits"
-    """Images whose pixels, principal coordinates and patches are used."""
+    datasets: tuple[str, ...] = ("digits",)
+    """Images of which a pixel and two principal coordinates are targets; the first one's patches are used too."""
     degrees: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7)
     num_targets: int = 20_000
     """Training examples of each law."""
@@ -49,18 +50,21 @@ class Config:
     sigma_min: float = 0.05
     """Lowest positive noise level, in standard deviations of the target."""
     sigma_max: float = 20.0
-    train_steps: int = 6000
+    train_steps: int = 4000
     batch_size: int = 512
     patch_degree: int = 2
     kernel_size: int = 3
     patch_images: int = 500
     small: bool = False
-    """Degrees 1 to 3 and a fifth of the training, for `make demo`."""
+    """Replace degrees, training steps and patch images by the values of SMALL."""
     seed: int = 0
     name: str | None = None
-    """Name of the run's folder; polynomial-<dataset> by default."""
+    """Name of the run's folder; polynomial-<first data set> by default."""
     output: str = "runs"
     progress: bool = True
+
+
+SMALL = {"degrees": (2, 3), "train_steps": 1000, "patch_images": 200}
 
 
 def gauss_nodes(moments: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +76,7 @@ def gauss_nodes(moments: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray
     return target.mean + target.scale * values, vectors[0] ** 2
 
 
-def make_targets(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
+def make_targets(config: Config, images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Training examples of every one-dimensional target, each `(num_targets,)` of mean 0 and variance 1."""
     n = config.num_targets
     keys = jax.random.split(jax.random.key(config.seed), 8)
@@ -91,14 +95,15 @@ def make_targets(config: Config, images: np.ndarray) -> dict[str, np.ndarray]:
         "uniform": laws.Uniform(-1.0, 1.0).sample(keys[3], n)[:, 0],
         "two atoms": laws.Atoms(np.array([[-1.0], [1.0]])).sample(keys[4], n)[:, 0],
     }
-    flat = images.reshape(len(images), -1).astype(np.float64)
-    centred = flat - flat.mean(axis=0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    pixel = int(flat.var(axis=0).argmax())
-    chosen = np.resize(np.random.default_rng(config.seed).permutation(len(flat)), n)
-    targets[f"{config.dataset}, pixel {pixel}"] = flat[chosen, pixel]
-    for k in range(2):
-        targets[f"{config.dataset}, component {k + 1}"] = (centred @ directions[k])[chosen]
+    for dataset, x in images.items():
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        centred = flat - flat.mean(axis=0)
+        _, directions = np.linalg.eigh(centred.T @ centred)
+        chosen = np.resize(np.random.default_rng(config.seed).permutation(len(flat)), n)
+        pixel = int(flat.var(axis=0).argmax())
+        targets[f"{dataset}, pixel {pixel}"] = flat[chosen, pixel]
+        for k in (1, 2):
+            targets[f"{dataset}, component {k}"] = centred[chosen] @ directions[:, -k]
     standard = {}
     for name, x in targets.items():
         x = np.asarray(x, np.float64)
@@ -112,38 +117,37 @@ def main(config: Config) -> dict[str, Any]:
     started = time.perf_counter()
     say = print if config.progress else (lambda *_: None)
     if config.small:
-        config = dataclasses.replace(
-            config, degrees=config.degrees[:3], train_steps=config.train_steps // 5, patch_images=200
-        )
-    config = dataclasses.replace(config, name=config.name or f"polynomial-{Path(config.dataset).stem}")
+        config = dataclasses.replace(config, **SMALL)
+    config = dataclasses.replace(config, name=config.name or f"polynomial-{Path(config.datasets[0]).stem}")
+    images = {Path(dataset).stem: np.asarray(data.load(dataset).train) for dataset in config.datasets}
     folder = runs.open_run(Path(config.output) / config.name, config)
-    images = data.load(config.dataset).train
-    targets = make_targets(config, np.asarray(images))
+    targets = make_targets(config, images)
     x = jnp.asarray(np.stack(list(targets.values()), axis=1), jnp.float32)
     grid = schedules.grid(schedules.log_linear(config.sigma_min, config.sigma_max), config.sampler_steps)
     z = jax.random.normal(jax.random.key(config.seed + 1), (config.num_samples, x.shape[1]), x.dtype)
     draw = jax.jit(jax.vmap(sample, (None, 0, None)))
     points = np.linspace(-4.5, 4.5, 901)
-    rows, curves = [], {}
+    rows, curves, matching = [], {}, {}
     for degree in config.degrees:
         theory = polynomial.fit(x, degree, basis="pixel", sigmas=grid)
         network = training.fit(
             networks.PolynomialReadout(tuple(np.asarray(grid[:-1]).tolist()), degree), x, grid,
             key=jax.random.key(config.seed + 2), num_steps=config.train_steps, batch_size=config.batch_size,
-            learning_rate=0.02, sigma_data=1.0, checkpoint_folder=folder / "networks" / f"degree_{degree}",
-            progress=config.progress, label=f"degree {degree}",
+            learning_rate=0.02, sigma_data=1.0, prediction="v", progress=config.progress, label=f"degree {degree}",
+            checkpoint_folder=folder / "networks" / f"degree_{degree}",
         )  # fmt: skip
         of_theory, of_network = (np.asarray(draw(d, z, grid)) for d in (theory, network))
         law = _law(targets, degree, grid, points)
         curves[degree] = (law, of_network)
         for i, name in enumerate(targets):
             rows.append({"target": name, "degree": degree, **_compare(law, i, points, of_theory, of_network)})
+        matching[str(degree)] = {
+            "predicted": float(np.abs(law["cdf"][:, 0] - law["cdf"][:, 1]).max()),
+            "networks": float(scipy.stats.ks_2samp(of_network[:, 0], of_network[:, 1]).statistic),
+        }
         say(f"degree {degree}: {time.perf_counter() - started:.0f} s")
-    matching = {
-        str(degree): float(np.nanmax(np.abs(law["cdf"][:, 0] - law["cdf"][:, 1])))
-        for degree, (law, _) in curves.items()
-    }
-    patch = _patches(config, folder, jnp.asarray(images[: config.patch_images]), grid, draw)
+    first = next(iter(images.values()))
+    patch = _patches(config, folder, jnp.asarray(first[: config.patch_images]), grid, draw)
     metrics = {"marginals": rows, "moment_matching": matching, "patch": patch, "seconds": time.perf_counter() - started}
     _plot(folder, targets, curves, points)
     runs.write_json(folder / "metrics.json", metrics)
@@ -171,9 +175,8 @@ def _law(targets, degree, grid, points) -> dict[str, np.ndarray]:
 def _compare(law, i, points, of_theory, of_network) -> dict[str, Any]:
     row = {}
     for name, samples in (("theory", of_theory[:, i]), ("network", of_network[:, i])):
-        finite = np.sort(samples[np.isfinite(samples)])
-        # Atoms of the law are jumps: compare where it is continuous, just below and above each point.
-        counted = np.searchsorted(samples[np.argsort(samples)], points, side="right") / len(samples)
+        finite = samples[np.isfinite(samples)]
+        counted = np.searchsorted(np.sort(samples), points, side="right") / len(samples)
         row[f"ks_{name}"] = float(np.abs(counted - law["cdf"][:, i]).max())
         row[f"diverged_{name}"] = float(1 - len(finite) / len(samples))
         row[f"moments_{name}"] = [_number((finite.astype(np.float64) ** k).mean()) for k in range(1, 5)]
@@ -199,8 +202,8 @@ def _patches(config, folder, images, grid, draw) -> dict[str, float]:
     }
     samples = {name: np.asarray(draw(denoiser, z, grid)) for name, denoiser in rows.items()}
     shown = {name: np.nan_to_num(x, posinf=1.0, neginf=-1.0) for name, x in samples.items()}
-    title = f"{config.dataset}: one noise vector per column, k = {config.kernel_size}"
-    plotting.save(plotting.sample_grid({"data": images[:12], **shown}, title=title), folder / "images.png")
+    title = f"{config.datasets[0]}: one noise vector per column, k = {config.kernel_size}"
+    plotting.save(plotting.sample_grid(shown, title=title), folder / "images.png")
     return {name: float(np.isinf(x).any(axis=(1, 2, 3)).mean()) for name, x in samples.items()}
 
 
@@ -245,23 +248,34 @@ def _summary(config, metrics) -> str:
         ],
     )  # fmt: skip
     matching = runs.table(
-        ["degree", "largest distance of the two distribution functions"],
-        [[degree, f"{distance:.1e}"] for degree, distance in metrics["moment_matching"].items()],
+        ["degree", "predicted laws", "samples of the networks"],
+        [
+            [degree, f"{distance['predicted']:.1e}", f"{distance['networks']:.1e}"]
+            for degree, distance in metrics["moment_matching"].items()
+        ],
     )
-    return f"""# Polynomial denoisers on nine laws
+    patches = runs.table(
+        ["denoiser", "diverged samples"], [[name, f"{100 * share:.0f} %"] for name, share in metrics["patch"].items()]
+    )
+    return f"""# What polynomial denoisers generate
 
 {config.sampler_steps} DDIM steps from {config.sigma_max:g} to {config.sigma_min:g} standard deviations;
 {config.num_samples} samples (KS below {1.95 / math.sqrt(config.num_samples):.4f} is chance), {config.train_steps}
-training steps, seed {config.seed}.
+training steps, seed {config.seed}. Every target has mean 0 and variance 1.
 
 {table}
 
-KS: largest distance between the predicted distribution function and that of samples, from the closed-form denoiser and
-from the trained network. "diverge": probability that a sample is infinite on this grid; "many steps": in the limit.
+KS: largest distance, on a grid of spacing 0.01, between the predicted distribution function and that of samples, from
+the closed-form denoiser and from the trained network. "diverge": probability that a sample is infinite on this grid; "many steps": in the limit.
 
-The mixture and its three Gauss atoms have equal moments up to order 5:
+The mixture and its three Gauss atoms have equal moments up to order 5. Largest distance of the two distribution
+functions (that of two equal laws is below {1.95 * math.sqrt(2 / config.num_samples):.1e} by chance for samples):
 
 {matching}
+
+Images from polynomials of a {config.kernel_size} × {config.kernel_size} patch ({config.patch_images} training images):
+
+{patches}
 
 ![densities](densities.png)
 ![images](images.png)

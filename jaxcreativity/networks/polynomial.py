@@ -56,5 +56,5 @@ class PolynomialReadout(nn.Module):
 
     def _theta(self, shape, sigma, dtype):
         # "kernel" is what weight penalties act on.
-        table = self.param("kernel", nn.initializers.zeros_init(), (len(self.levels), *shape))
+        table = self.param("kernel", nn.initializers.zeros_init(), (len(self.levels), *shape), dtype)
         return table[nearest_level(jnp.array(self.levels), sigma)].astype(dtype)
