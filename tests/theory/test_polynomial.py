@@ -11,8 +11,6 @@ import pytest
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, orthogonal, polynomial
 
-pytestmark = pytest.mark.slow  # minutes of compilation on two cores
-
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMAS = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 30.0, 1e3)
 
@@ -79,7 +77,8 @@ def test_matches_exact_arithmetic_at_every_noise_level(dtype, degree, tolerance)
         std = math.sqrt(moments[2] - moments[1] ** 2)
         reach = np.linspace(-3, 3, 25)
         if degree > 3 and name == "uniform":
-            reach = reach / 1.5  # beyond the support of the noisy law the polynomial is an extrapolation
+            # The support ends at 1.7 standard deviations; the extrapolation to 3 amplifies rounding to 1.5e-8.
+            reach = reach / 1.5
         for sigma in np.asarray(SIGMAS, dtype):
             y = np.asarray(moments[1] + reach * math.hypot(std, sigma), dtype)
             expected = exact_denoiser(moments, sigma, degree, y)
