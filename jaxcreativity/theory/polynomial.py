@@ -1,7 +1,7 @@
 """Polynomial denoisers of degree p, and what they generate: the public names of theory section 3.
 
 A polynomial denoiser of degree p depends on the target only through its moments of order up to 2p. One dimension and
-separable bases have closed forms for the generated law; they are in three files:
+separable bases have closed forms for the generated law. The parts:
 
 | file               | what                                                                            |
 |--------------------|---------------------------------------------------------------------------------|
@@ -9,7 +9,9 @@ separable bases have closed forms for the generated law; they are in three files
 | `separable.py`     | the denoiser on numbers, pixels and principal coordinates                       |
 | `volterra.py`      | all monomials of an image (`joint`) or of a patch (`patch`)                     |
 | `pushforward.py`   | finite schedules: density, distribution function, moments, diverging seeds      |
-| `polynomial_flow.py` | many steps: density, Moebius and Bernoulli maps, blow-up, Langevin            |
+| `polynomial_flow.py` | many steps: density, Moebius and Bernoulli maps                               |
+| `blow_up.py`       | many steps: the seeds that reach infinity                                       |
+| `langevin.py`      | the law that Langevin dynamics would end at                                     |
 
 Source: Levine & Weiss (2026); theory section 3.
 """
@@ -24,14 +26,9 @@ from jaxtyping import ArrayLike, Float
 
 from jaxcreativity import checks
 from jaxcreativity.theory import separable, volterra
-from jaxcreativity.theory.polynomial_flow import (
-    bernoulli_map,
-    blow_up_probability,
-    blow_up_seeds,
-    langevin_density,
-    limit_density,
-    moebius_map,
-)
+from jaxcreativity.theory.blow_up import blow_up_probability, blow_up_seeds
+from jaxcreativity.theory.langevin import langevin_density
+from jaxcreativity.theory.polynomial_flow import bernoulli_map, limit_density, moebius_map
 from jaxcreativity.theory.pushforward import (
     cdf,
     density,

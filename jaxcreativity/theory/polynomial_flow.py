@@ -1,9 +1,10 @@
-"""The many-step limit of one-dimensional polynomial denoisers, blow-ups included, and the Langevin view.
+"""The many-step limit of one-dimensional polynomial denoisers: its density, and the maps of degrees 2 and 3.
 
 In `t = log sigma` the flow is `dy/dt = y - D(y, sigma)`. In `w = (y - mean) / sqrt(s^2 + sigma^2)`, s the target's
-standard deviation, it is `dw/dt = sum_k a_k(t) w^k` with coefficients of order 1 that vanish at both ends. The flow on
-a line is monotone, so its inverse, from the sample back to the seed, is one integration with t increasing and never
-meets the poles of the forward flow; an `x` that no seed reaches escapes to infinity on the way and has density 0.
+standard deviation, it is `dw/dt = sum_k a_k(t) w^k` with coefficients of order 1 that vanish at high noise, and at low
+noise too unless the target is p atoms or fewer. The flow on a line is monotone, so its inverse, from the sample back to
+the seed, is one integration with t increasing and never meets the poles of the forward flow; an `x` that no seed
+reaches escapes to infinity on the way and has density 0.
 Integration: diffrax (Kidger 2021).
 
 Maps: p = 2 is a Riccati equation, p = 3 without even terms a Bernoulli equation (Ince, *Ordinary Differential
@@ -17,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.stats import norm
-from jaxtyping import Array, ArrayLike, Bool, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import checks
 from jaxcreativity.theory import orthogonal, separable
@@ -25,8 +26,6 @@ from jaxcreativity.theory.separable import PolynomialDenoiser, check_one_law, to
 
 # a_k(t) is interpolated by polynomials of this degree on this many panels: relative error below 1e-10.
 _PANELS, _NODES = 48, 11
-# The search for the seeds that blow up: Runge-Kutta steps, seeds tried at once, and the largest |z| that is tried.
-_STEPS, _CANDIDATES, _FAR = 4000, 256, 12.0
 
 
 def limit_density(
@@ -46,7 +45,7 @@ def limit_density(
         ValueError: if not `0 < sigma_min < sigma_max`, for constant coordinates or a denoiser that is not separable.
     """
     check_one_law(denoiser, "limit_density")
-    _check_range(sigma_max, sigma_min)
+    check_range(sigma_max, sigma_min)
     x = jnp.asarray(x)
     if x.shape[1:] != denoiser.shape:
         raise ValueError(f"x must have shape (n, *{denoiser.shape}), got {x.shape}")
@@ -63,47 +62,7 @@ def _compiled_limit_density(denoiser, x, sigma_max, sigma_min):
         z, log_slope, reached = _seeds(target, shift, column, sigma_max, sigma_min)
         return jnp.where(reached, norm.logpdf(jnp.where(reached, z, 0.0)) + log_slope, -jnp.inf)
 
-    return jnp.exp(jax.lax.map(one, (*_columns(denoiser), columns)).sum(axis=0))
-
-
-def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float) -> Float[Array, "*coords"]:
-    """Probability that the flow from `sigma_max * z` reaches infinity before `sigma_min`, per coordinate.
-
-    The set of such seeds is `z > z_+` or `z < z_-`, the flow on a line being monotone. Both ends are found by search
-    with 4000 Runge-Kutta steps, to 1e-6 where the probability is above 1e-5 (less precisely beyond), and have no
-    derivative; those of `moebius_map` and `bernoulli_map` do.
-
-    Raises:
-        ValueError: if not `0 < sigma_min < sigma_max`, or for a denoiser that is not separable.
-    """
-    low, high = blow_up_seeds(denoiser, sigma_max, sigma_min)
-    return norm.cdf(low) + norm.cdf(-high)
-
-
-def blow_up_seeds(
-    denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float
-) -> tuple[Float[Array, "*coords"], Float[Array, "*coords"]]:
-    """`(z_-, z_+)`: seeds outside this interval blow up; infinite where none does. See `blow_up_probability`."""
-    if not isinstance(denoiser, PolynomialDenoiser):
-        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
-    _check_range(sigma_max, sigma_min)
-    shape = denoiser.target.mean.shape
-    if denoiser.degree == 1:
-        infinite = jnp.full(shape, jnp.inf, denoiser.target.scale.dtype)
-        return -infinite, infinite
-    return _compiled_ends(denoiser, sigma_max, sigma_min)
-
-
-@jax.jit
-def _compiled_ends(denoiser, sigma_max, sigma_min):
-    shape = denoiser.target.mean.shape
-
-    def one(inputs):
-        target, shift = inputs
-        return _ends(target, shift, sigma_max, sigma_min)
-
-    ends = jax.lax.map(one, _columns(denoiser))
-    return ends[:, 0].reshape(shape), ends[:, 1].reshape(shape)
+    return jnp.exp(jax.lax.map(one, (*columns_of(denoiser), columns)).sum(axis=0))
 
 
 def moebius_map(
@@ -128,7 +87,7 @@ def moebius_map(
     Raises:
         ValueError: as `from_moments`, or if not `0 < sigma_min < sigma_max`.
     """
-    _check_range(sigma_max, sigma_min)
+    check_range(sigma_max, sigma_min)
     target = separable.from_moments(jnp.asarray(moments, jnp.result_type(float)), 2).target
     drift, length = _drift(target, sigma_max, sigma_min)
 
@@ -165,7 +124,7 @@ def bernoulli_map(
     Raises:
         ValueError: as `from_moments`, if an odd moment is not 0, or if not `0 < sigma_min < sigma_max`.
     """
-    _check_range(sigma_max, sigma_min)
+    check_range(sigma_max, sigma_min)
     moments = jnp.asarray(moments, jnp.result_type(float))
     target = separable.from_moments(moments, 3).target
     if checks.is_concrete(moments):
@@ -183,62 +142,6 @@ def bernoulli_map(
     return sigma_max * narrow / wide * jnp.exp(total), -2 * (sigma_max / wide) ** 2 * integral
 
 
-def langevin_density(
-    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *coords"], sigma: float
-) -> tuple[Float[Array, "n *coords"], Bool[Array, "*coords"]]:
-    """The law that Langevin dynamics with this score ends at: `exp(int (D - y) / sigma^2 dy)`, normalised.
-
-    A polynomial energy of degree p + 1: an exponential family, normalisable only for odd p and a negative leading
-    coefficient (coefficients of rounding size do not count).
-
-    Args:
-        denoiser: separable; each coordinate has its own law.
-        x: points, in the denoiser's coordinates (entries, or principal coordinates).
-        sigma: noise level at which annealing ends, at least 1e-3 standard deviations (else the quadrature of the
-            normalisation is too coarse).
-
-    Returns:
-        `(density, normalisable)`; the density is 0 everywhere where no such law exists.
-    """
-    if not isinstance(denoiser, PolynomialDenoiser):
-        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
-    if checks.is_concrete(sigma) and not sigma > 0:
-        raise ValueError(f"sigma must be positive, got {sigma}")
-    x = jnp.asarray(x)
-    projection = denoiser.at(sigma)
-    sigma = jnp.asarray(sigma, projection.scale.dtype)
-    coefficients = projection.scale[..., None] * orthogonal.monomials(projection)
-    coefficients = coefficients.at[..., 1].add(-projection.noisy_scale)
-    degrees = jnp.arange(denoiser.degree + 1)
-    # The score times dy, in powers of w: coefficient k of the integrand is k + 1 of the negative energy.
-    energy = coefficients * (projection.noisy_scale / sigma**2)[..., None] / (degrees + 1)
-    size = jnp.abs(energy).max(axis=-1, keepdims=True)
-    counts = jnp.abs(energy) > 1e4 * jnp.finfo(x.dtype).eps * size
-    leading = jnp.argmax(jnp.where(counts, degrees, -1), axis=-1)
-    sign = jnp.take_along_axis(energy, leading[..., None], axis=-1)[..., 0]
-    normalisable = (leading % 2 == 1) & (sign < 0)
-    energy = jnp.where(counts, energy, 0.0)
-
-    def log_weight(energy, w):
-        total = jnp.zeros_like(w)
-        for k in range(denoiser.degree, -1, -1):
-            total = (total + energy[k]) * w
-        return total
-
-    # w = sinh(u) resolves the bulk and reaches the tails; the trapezoidal rule converges geometrically.
-    u = jnp.linspace(-6.0, 6.0, 2**16 + 1, dtype=x.dtype)
-
-    def one(energy, normalisable, scale, w):
-        logs = log_weight(jnp.where(normalisable, energy, 0.0), jnp.sinh(u)) + jnp.log(jnp.cosh(u) * (u[1] - u[0]))
-        log_density = log_weight(energy, w) - jax.scipy.special.logsumexp(logs) - jnp.log(scale)
-        return jnp.where(normalisable, jnp.exp(jnp.where(normalisable, log_density, 0.0)), 0.0)
-
-    w = (x - projection.mean[None]) / projection.noisy_scale[None]
-    flat = energy.reshape(-1, denoiser.degree + 1), normalisable.ravel(), projection.noisy_scale.ravel()
-    values = jax.lax.map(lambda inputs: one(*inputs), (*flat, w.reshape(x.shape[0], -1).T))
-    return values.T.reshape(x.shape), normalisable
-
-
 # --- the flow -----------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +154,7 @@ def _drift(target, sigma_max, sigma_min):
     nodes = np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
     to_powers = np.linalg.inv(np.vander(nodes, increasing=True))
     places = (2 * np.arange(_PANELS)[:, None] + 1 + nodes[None, :]) / (2 * _PANELS)
-    values = jax.lax.map(lambda t: _drift_at(target, t), (start + length * jnp.asarray(places, dtype)).ravel())
+    values = jax.lax.map(lambda t: drift_at(target, t), (start + length * jnp.asarray(places, dtype)).ravel())
     values = values.reshape(_PANELS, _NODES, -1)
     powers = jnp.einsum("kn,pnc->pkc", jnp.asarray(to_powers, dtype), values, precision="highest")
 
@@ -268,7 +171,8 @@ def _drift(target, sigma_max, sigma_min):
     return drift, length
 
 
-def _drift_at(target, t):
+def drift_at(target: orthogonal.Target, t: Float[Array, ""]) -> Float[Array, " p1"]:
+    """`a_0 ... a_p` of one coordinate at `t = log sigma`."""
     projection = orthogonal.project(target, jnp.exp(t))
     a = projection.scale / projection.noisy_scale
     return (-a * orthogonal.monomials(projection)).at[1].add(a**2)
@@ -300,7 +204,7 @@ def _back(drift, length, degree, w):
         w, _, _ = state
         coefficients = drift(s)
         inside = jnp.clip(w, -2 * infinity, 2 * infinity)
-        velocity, slope = _polynomial(coefficients, inside)
+        velocity, slope = value_and_slope(coefficients, inside)
         held = (jnp.abs(w) >= infinity) & (velocity * w > 0)
         # Too slow to be seen by the step-size control; whether it is exactly 0 is all that matters.
         mark = jnp.where(held, 1e-25, 0.0)
@@ -322,70 +226,9 @@ def _seeds(target, shift, x, sigma_max, sigma_min):
     return z, log_slope + jnp.log(wide / narrow / sigma_max), ~escaped
 
 
-def _ends(target, shift, sigma_max, sigma_min):
-    """The seeds next to 0 that blow up, on either side, by search; infinite beyond `_FAR`."""
-    dtype = target.scale.dtype
-    start, end = (jnp.log(jnp.asarray(s, dtype)) for s in (sigma_max, sigma_min))
-    length = start - end
-    step = length / _STEPS
-    wide = jnp.hypot(target.scale, sigma_max)
-    times = start - 0.5 * step * jnp.arange(2 * _STEPS + 1)
-    forward = -jax.lax.map(lambda t: _drift_at(target, t), times, batch_size=512)
-
-    def runge_kutta(state, inputs):
-        w, blow_up = state
-        elapsed, (first, middle, last) = inputs
-        a, slope = _polynomial(first, w)
-        b, _ = _polynomial(middle, w + 0.5 * step * a)
-        c, _ = _polynomial(middle, w + 0.5 * step * b)
-        d, _ = _polynomial(last, w + step * c)
-        # At an outer zero of the velocity that attracts, explicit steps explode: follow it by an implicit one.
-        stiff = step * slope < -1
-        implicit = step * a / (1 - jnp.where(stiff, step * slope, 0.0))
-        w_next = w + jnp.where(stiff, implicit, step / 6 * (a + 2 * b + 2 * c + d))
-        # Near a pole, the rest of the way is an integral: waiting for the overflow would miss the last blow-ups.
-        going = (step * slope > 0.7) & (a * w > 0) & jnp.isinf(blow_up)
-        blow_up = jnp.where(going, elapsed + _time_to_infinity(first, w), blow_up)
-        return (jnp.where(jnp.isinf(blow_up), w_next, w), blow_up), None
-
-    def blows_up(z):
-        w = (sigma_max * z - shift - target.mean) / wide
-        steps = step * jnp.arange(_STEPS), (forward[:-2:2], forward[1:-1:2], forward[2::2])
-        _, blow_up = jax.lax.scan(runge_kutta, (w, jnp.full_like(w, jnp.inf)), steps)[0]
-        return blow_up < length
-
-    # Seeds of the sample's own mean do not blow up; search outwards from 0 on both sides at once.
-    sides = jnp.array([[-1.0], [1.0]], dtype)
-    fractions = jnp.linspace(0.0, 1.0, _CANDIDATES, dtype=dtype)[None]
-
-    def refine(_, bracket):
-        low, high, _ = bracket
-        candidates = low + (high - low) * fractions
-        lost = blows_up(sides * candidates)
-        first = jnp.argmax(lost, axis=1)[:, None]
-        inner = jnp.take_along_axis(candidates, jnp.maximum(first - 1, 0), axis=1)
-        return inner, jnp.take_along_axis(candidates, first, axis=1), lost.any(axis=1, keepdims=True)
-
-    near, far = jnp.zeros((2, 1), dtype), jnp.full((2, 1), _FAR, dtype)
-    _, _, any_lost = bracket = refine(0, (near, far, jnp.zeros((2, 1), bool)))
-    low, high, _ = jax.lax.fori_loop(0, 3, refine, bracket)
-    return jnp.where(any_lost, sides * 0.5 * (low + high), sides * jnp.inf)[:, 0]
-
-
-def _time_to_infinity(coefficients, w):
-    """`int dw / P(w)` from `w` outwards, by quadrature in 1/w; infinite where P changes its sign on the way."""
-    degree = coefficients.shape[0] - 1
-    nodes, weights = np.polynomial.legendre.leggauss(8)
-    total, outwards = jnp.zeros_like(w), True
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        u = node / w
-        # P(1 / u) u^p is the polynomial with the coefficients in reverse order.
-        rate = w * _polynomial(coefficients[::-1], u)[0] / u ** (degree - 2)
-        total, outwards = total + weight / rate, outwards & (rate > 0)
-    return jnp.where(outwards, total, jnp.inf)
-
-
-def _polynomial(coefficients, w):
+def value_and_slope(
+    coefficients: Float[Array, " p1"], w: Float[Array, "*batch"]
+) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """Value and derivative at `w` of `sum_k coefficients[k] w^k`."""
     value, slope = jnp.zeros_like(w), jnp.zeros_like(w)
     for k in range(coefficients.shape[0] - 1, -1, -1):
@@ -394,7 +237,7 @@ def _polynomial(coefficients, w):
     return value, slope
 
 
-def _columns(denoiser):
+def columns_of(denoiser: PolynomialDenoiser) -> tuple[orthogonal.Target, Float[Array, " d"]]:
     """The coordinates' laws and the shift of their origin (`coords = vectors^T y - shift`), flattened."""
     target = denoiser.target
     d = target.mean.size
@@ -407,6 +250,7 @@ def _columns(denoiser):
     return flat, shift
 
 
-def _check_range(sigma_max, sigma_min):
+def check_range(sigma_max: float, sigma_min: float) -> None:
+    """Raise unless `0 < sigma_min < sigma_max`."""
     if checks.is_concrete(sigma_max) and checks.is_concrete(sigma_min) and not 0 < sigma_min < sigma_max:
         raise ValueError(f"need 0 < sigma_min < sigma_max, got sigma_min={sigma_min}, sigma_max={sigma_max}")

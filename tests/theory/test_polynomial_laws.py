@@ -207,6 +207,23 @@ def test_blow_up_probability_is_the_count_over_a_million_seeds(degree, moments, 
         assert abs(counted - expected) < 4 * math.sqrt(max(expected, 1e-6) / z.size), (counted, expected)
 
 
+@pytest.mark.slow
+def test_gradient_of_the_blow_up_probability_is_that_of_the_pole():
+    def of_the_pole(moments):
+        (_, _), (c, d) = polynomial.moebius_map(moments, SIGMA_MAX, SIGMA_MIN)
+        return norm.cdf(d / (c * SIGMA_MAX))
+
+    def probability(moments):
+        return polynomial.blow_up_probability(polynomial.from_moments(moments, 2), SIGMA_MAX, SIGMA_MIN)
+
+    # Two modes of 0.1 standard deviations, 0 and 1, the second of probability 0.2.
+    moments = jnp.array([1.0, 0.2, 0.21, 0.206, 0.2123])
+    value, gradient = jax.jit(jax.value_and_grad(probability))(moments)
+    expected, expected_gradient = jax.jit(jax.value_and_grad(of_the_pole))(moments)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(gradient[1:], expected_gradient[1:], rtol=1e-4)
+
+
 def test_langevin_density(cubic):
     x = jnp.linspace(-3.0, 3.0, 4001)
     density, normalisable = polynomial.langevin_density(cubic, x, 0.3)
