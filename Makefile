@@ -11,6 +11,7 @@ PYTEST_OPTIONS ?= -n auto --dist loadfile
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
+	$(BIN)/python -m experiments.polynomial --small
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)

@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from jaxcreativity.checkpoints import differences
+
 PACKAGES = ("jaxcreativity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -33,9 +35,7 @@ def open_run(folder: str | Path, config: Any) -> Path:
             found = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(f"cannot read {path} ({error}); delete {folder} or choose another --name") from error
-        differing = sorted(k for k in found.keys() | resolved.keys() if found.get(k) != resolved.get(k))
-        if differing:
-            changes = ", ".join(f"{k} = {found.get(k)!r} there and {resolved.get(k)!r} here" for k in differing)
+        if changes := differences(found, resolved):
             raise ValueError(
                 f"{folder} holds a run of another configuration ({changes}). Nothing was changed: "
                 "choose another --name, or delete that folder"

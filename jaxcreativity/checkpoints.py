@@ -8,6 +8,12 @@ import jax
 import orbax.checkpoint as ocp
 
 
+def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The entries in which a stored description differs from the present one, for an error message; `""` if none."""
+    differing = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+    return "; ".join(f"{k}: {found.get(k)!r} there, {wanted.get(k)!r} here" for k in differing)
+
+
 class Checkpoints:
     """The checkpoints of one training run in one folder: saved atomically, the newest two kept.
 
@@ -38,9 +44,7 @@ class Checkpoints:
                 found = json.loads(path.read_text())
             except (OSError, ValueError) as error:
                 raise ValueError(f"cannot read {path} ({error}); delete {self.folder} to train anew") from error
-            differing = sorted(k for k in found.keys() | identity.keys() if found.get(k) != identity.get(k))
-            if differing:
-                changes = "; ".join(f"{k}: {found.get(k)!r} there, {identity.get(k)!r} here" for k in differing)
+            if changes := differences(found, identity):
                 raise ValueError(
                     f"{self.folder} holds checkpoints of another configuration ({changes}). Nothing was changed: "
                     "choose another folder, delete that one, or go back to its configuration"

@@ -27,7 +27,7 @@ def test_opens_and_reopens_with_the_same_configuration(tmp_path):
 def test_refuses_another_configuration_and_changes_nothing(tmp_path):
     runs.open_run(tmp_path / "run", Config())
     before = (tmp_path / "run" / "config.json").read_bytes()
-    with pytest.raises(ValueError, match=r"steps = 3 there and 4 here.*choose another --name"):
+    with pytest.raises(ValueError, match=r"steps: 3 there, 4 here.*choose another --name"):
         runs.open_run(tmp_path / "run", Config(steps=4))
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
