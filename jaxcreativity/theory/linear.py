@@ -74,6 +74,7 @@ def fit(
     x: Float[ArrayLike, "n *shape"],
     structure: Structure,
     *,
+    weights: Float[ArrayLike, " n"] | None = None,
     kernel_size: int | None = None,
     rank: int | None = None,
     weight_decay: Scalar = 0.0,
@@ -84,12 +85,13 @@ def fit(
 ) -> LinearDenoiser:
     """The affine denoiser that the denoising loss on `x` selects within a structure, for every noise level.
 
-    Traceable, and differentiable with respect to `x` (and `weight_decay`, `training_time`, `sigma_data`), repeated
-    eigenvalues included.
+    Traceable, and differentiable with respect to `x` (and `weights`, `weight_decay`, `training_time`, `sigma_data`),
+    repeated eigenvalues included.
 
     Args:
         x: training examples `(n, *shape)`; `(n, height, width, channels)` for the weight-sharing structures. The
             moments are those of the set, divided by n: what the denoising loss sees.
+        weights: how much each example counts, not negative; only ratios matter. Equal by default.
         structure: `"full"`, `"pixelwise"`, `"stationary"` (circular convolution of any size), `"local"` (circular
             convolution of `kernel_size`), `"low_rank"` (linear bottleneck of width `rank`).
         kernel_size: odd, at most the smaller image side; `"local"` only.
@@ -117,13 +119,19 @@ def fit(
     x = checks.examples("x", x, min_count=2, ndim=4 if shares_weights else None)
     _check_options(structure, x.shape, kernel_size, rank, weight_decay, training_time, sigma_data)
 
+    shares = None if weights is None else _shares(weights, x)
     mean = jnp.zeros(x.shape[1:], x.dtype)
     if bias:
-        mean = x.mean(axis=0)
-        mean = mean + (x - mean[None]).mean(axis=0)  # a second pass removes the rounding of the first
+        mean = _average(x, shares)
+        mean = mean + _average(x - mean[None], shares)  # a second pass removes the rounding of the first
         if shares_weights:
             mean = jnp.broadcast_to(mean.mean(axis=(0, 1), keepdims=True), mean.shape)
-    spectrum = spectral.decompose(_second_moment(structure, x - mean[None], kernel_size))
+    centred = x - mean[None]
+    if shares is not None:
+        # Positive shares only: the root of 0 has no derivative.
+        root = jnp.sqrt(len(x) * jnp.where(shares > 0, shares, 1.0)) * (shares > 0)
+        centred = centred * root.reshape(-1, *[1] * (x.ndim - 1))
+    spectrum = spectral.decompose(_second_moment(structure, centred, kernel_size))
 
     size = spectrum.values.shape[1]
     # Eigenvalues ascend: predicting x keeps the last `rank` of them, predicting noise the first.
@@ -327,6 +335,21 @@ def _second_moment(structure, u, kernel_size) -> Inexact[Array, "blocks b b"]:
         return power.reshape(height * width, channels, channels)
     offsets = np.divmod(np.arange(kernel_size**2), kernel_size)
     return fourier.covariance_between(fourier.autocovariance(power), *offsets)[None]
+
+
+def _shares(weights, x):
+    """Weights that sum to one."""
+    weights = jnp.asarray(weights)
+    if weights.shape != x.shape[:1] or not jnp.issubdtype(weights.dtype, jnp.floating):
+        raise ValueError(f"weights must be floating point {x.shape[:1]}, got {weights.dtype} {weights.shape}")
+    known = checks.known(weights)
+    if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.sum() > 0):
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    return (weights / weights.sum()).astype(x.dtype)
+
+
+def _average(x, shares):
+    return x.mean(axis=0) if shares is None else jnp.tensordot(shares, x, axes=1, precision="highest")
 
 
 def _identity_like(matrix):

@@ -529,3 +529,20 @@ def test_mnist_size_takes_seconds_and_less_than_4_gib(real_dataset):
     assert np.isfinite(samples).all()
     assert seconds < 20
     assert grown < 4 * 2**30
+
+
+@pytest.mark.parametrize(("structure", "options"), [("full", {}), ("stationary", {}), ("local", {"kernel_size": 3})])
+def test_integer_weights_count_like_copies(digits, structure, options):
+    x = jnp.asarray(digits[:30])
+    counts = np.arange(30) % 3
+    weighted = linear.fit(x, structure, weights=jnp.asarray(counts, float), **options)
+    copied = linear.fit(jnp.asarray(np.repeat(digits[:30], counts, axis=0)), structure, **options)
+    y = x[0] + 0.3
+    np.testing.assert_allclose(weighted(y, 0.5), copied(y, 0.5), atol=1e-12)
+
+
+def test_bad_weights(digits, unchecked):
+    x = jnp.asarray(digits[:5])
+    for weights in (jnp.ones(4), jnp.array([1.0, 1.0, -1.0, 1.0, 1.0]), jnp.zeros(5), jnp.ones(5, int)):
+        with pytest.raises(ValueError, match="weights must be"):
+            linear.fit(x, "full", weights=weights)
