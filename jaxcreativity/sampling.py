@@ -38,6 +38,7 @@ def sample(
     key: PRNGKeyArray | None = None,
     method: Method = "ddim",
     unroll: int | bool = 1,
+    remat: bool = False,
 ) -> Float[Array, "*shape"]:
     """Generate one example from the noise `z` by reverse diffusion along `sigmas`.
 
@@ -53,6 +54,8 @@ def sample(
             Karras et al. (2022, algorithm 1), which calls the denoiser twice a step (once in the last).
         unroll: passed to `jax.lax.scan`. On CPUs, differentiate through a convolutional network with `unroll=True`:
             XLA's gradient of a convolution inside a loop is slow there.
+        remat: recompute what a step holds in memory when the gradient comes to it (`jax.checkpoint`), so that the
+            memory of a gradient grows with the number of steps by one state a step; costs one more forward pass.
 
     Returns:
         The generated example, of the shape and dtype of `z`; infinite where the trajectory diverged (`diverged`).
@@ -61,7 +64,7 @@ def sample(
         ValueError: for a bad grid, an unknown method, `eta` outside [0, 1], a missing key, or Heun with `eta > 0`.
     """
     z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
-    final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, keep=False)
+    final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=False)
     return _hold_infinite(final, denoiser(final, sigmas[-2]))
 
 
@@ -74,13 +77,14 @@ def trajectory(
     key: PRNGKeyArray | None = None,
     method: Method = "ddim",
     unroll: int | bool = 1,
+    remat: bool = False,
 ) -> Float[Array, "levels *shape"]:
     """All states of `sample`: entry `k` is the state at `sigmas[k]`; first `sigmas[0] * z`, last the sample.
 
     Arguments and errors are those of `sample`.
     """
     z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
-    final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, keep=True)
+    final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=True)
     return jnp.concatenate([states, final[None], _hold_infinite(final, denoiser(final, sigmas[-2]))[None]])
 
 
@@ -148,7 +152,7 @@ def _check(z, sigmas, eta, key, method):
     return z, sigmas, jax.random.split(key, sigmas.shape[0] - 2)
 
 
-def _scan(denoiser, z, sigmas, eta, step_keys, method, unroll, *, keep):
+def _scan(denoiser, z, sigmas, eta, step_keys, method, unroll, remat, *, keep):
     """Run all steps but the last (whose result is the denoiser's own output) from `sigmas[0] * z`."""
 
     def ddim(y, sigma, sigma_next, step_key):
@@ -170,6 +174,8 @@ def _scan(denoiser, z, sigmas, eta, step_keys, method, unroll, *, keep):
         return _hold_infinite(y, step(y, *inputs).astype(y.dtype)), y if keep else None
 
     levels = (sigmas[:-2], sigmas[1:-1], step_keys)
+    if remat:
+        body = jax.checkpoint(body, prevent_cse=False)  # inside a loop there is nothing to merge with
     return jax.lax.scan(body, sigmas[0] * z, levels, unroll=unroll)
 
 

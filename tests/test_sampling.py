@@ -20,8 +20,8 @@ EMPIRICAL = EmpiricalDenoiser(POINTS)
 SIGMAS = np.array([3.0, 1.2, 0.5, 0.0])
 Z = np.array([0.4, -1.1])
 
-jit_sample = jax.jit(sample, static_argnames=("method", "unroll"))
-jit_trajectory = jax.jit(trajectory, static_argnames=("method", "unroll"))
+jit_sample = jax.jit(sample, static_argnames=("method", "unroll", "remat"))
+jit_trajectory = jax.jit(trajectory, static_argnames=("method", "unroll", "remat"))
 
 
 def denoise(y, sigma):
@@ -78,10 +78,8 @@ def test_heun_is_karras_algorithm_1():
 def test_sample_is_the_end_of_the_trajectory(method):
     states = jit_trajectory(EMPIRICAL, Z, SIGMAS, method=method)
     assert states.shape == (4, 2)
-    for unroll in (1, True):
-        np.testing.assert_allclose(
-            jit_sample(EMPIRICAL, Z, SIGMAS, method=method, unroll=unroll), states[-1], atol=1e-14
-        )
+    for options in ({}, {"unroll": True}, {"remat": True}):
+        np.testing.assert_allclose(jit_sample(EMPIRICAL, Z, SIGMAS, method=method, **options), states[-1], atol=1e-14)
 
 
 def test_one_step_is_the_denoiser():

@@ -36,6 +36,7 @@ def discrepancy(
     measure: Measure | Literal["mean_square", "correlation"] = "mean_square",
     *,
     unroll: int | bool = 1,
+    remat: bool = False,
 ) -> Float[Array, ""]:
     """Mean over seeds of `measure(sample of theory, sample of network)`, both from the same noise.
 
@@ -51,6 +52,7 @@ def discrepancy(
         measure: a function of two examples that returns a scalar, or `"mean_square"` or `"correlation"` (1 less the
             Pearson correlation).
         unroll: as for `sampling.sample`: `True` on CPUs where a convolutional network is differentiated.
+        remat: as for `sampling.sample`: `True` where a gradient through many steps needs too much memory.
 
     Raises:
         ValueError: for a bad grid, an unknown measure or one that is not scalar, or samples of different shapes.
@@ -60,7 +62,9 @@ def discrepancy(
         measure = MEASURES[checks.choice("measure", measure, tuple(MEASURES))]
 
     def one(z):
-        x, reference = (sampling.sample(denoiser, z, sigmas, unroll=unroll) for denoiser in (network, theory))
+        x, reference = (
+            sampling.sample(denoiser, z, sigmas, unroll=unroll, remat=remat) for denoiser in (network, theory)
+        )
         value = measure(x, reference)
         if jnp.shape(value) != ():
             raise ValueError(f"measure must return a scalar, got shape {jnp.shape(value)}; reduce it, e.g. by jnp.mean")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity import probing, sampling, schedules
+from jaxcreativity import networks, probing, sampling, schedules
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
@@ -65,6 +65,41 @@ def test_discrepancy_of_known_denoisers(x):
     assert probing.discrepancy(denoiser, denoiser, z, GRID) == 0
     shifted = lambda y, sigma: denoiser(y, sigma) + 0.0 * sigma  # noqa: E731
     np.testing.assert_allclose(probing.discrepancy(denoiser, shifted, z, GRID, "correlation"), 0.0, atol=1e-12)
+
+
+def test_memory_of_a_gradient_is_bounded_by_rematerialisation(digits):
+    """Compiled temporary memory of the gradient through 100 steps against that through 10."""
+    x = jnp.asarray(digits[:40], jnp.float32)
+    z = jnp.ones((16, *x.shape[1:]), jnp.float32)
+    module = networks.MLP(width=64, depth=2)
+    network = networks.bind(module, jax.jit(module.init)(jax.random.key(0), x[0], jnp.ones(()))["params"])
+    theory = EmpiricalDenoiser(x)
+
+    def memory(num_steps, remat):
+        grid = schedules.grid(schedules.log_linear(0.1, 10.0), num_steps).astype(jnp.float32)
+        loss = lambda network, z: probing.discrepancy(theory, network, z, grid, remat=remat)  # noqa: E731
+        compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(network, z).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert memory(100, True) < 3 * memory(10, True)
+    assert memory(100, False) > 5 * memory(10, False)
+
+
+def test_one_program_serves_all_seeds(x):
+    """No callback to the host, and no recompilation when seeds or parameters change."""
+    traces = []
+
+    @jax.jit
+    def loss(theory, gain, z):
+        traces.append(None)
+        return probing.discrepancy(theory, lambda y, sigma: gain * y, z, GRID)
+
+    for seed in range(3):
+        z = jax.random.normal(jax.random.key(seed), (2, *x.shape[1:]))
+        loss(EmpiricalDenoiser(x[seed : seed + 20]), jnp.asarray(0.1 * seed), z)
+    assert len(traces) == 1
+    program = loss.lower(EmpiricalDenoiser(x[:20]), jnp.asarray(0.5), z).as_text()
+    assert "callback" not in program
 
 
 def test_bad_input(x, unchecked):
