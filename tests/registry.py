@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import affine, linear, polynomial
+from jaxcreativity.theory import affine, bottleneck, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 
@@ -75,6 +75,25 @@ def _polynomial(basis, degree, **options):
 
 def _empirical(chunk_size=None):
     return lambda dtype: EmpiricalDenoiser(jnp.asarray(IMAGES, dtype), chunk_size)
+
+
+def _projected(chunk_size=None):
+    return lambda dtype: bottleneck.ProjectedDenoiser(jnp.asarray(IMAGES, dtype), _rows(dtype), chunk_size)
+
+
+def _projected_mixture(dtype):
+    means, root = jnp.asarray(IMAGES[:3], dtype), jnp.asarray(IMAGES[:20].reshape(20, -1)[:, :20], dtype)
+    covariance = jax.scipy.linalg.block_diag(*(2 * [root.T @ root / 20]))
+    covariances = jnp.broadcast_to(0.5 * (covariance + covariance.T)[None], (3, 40, 40))
+    return bottleneck.MixtureProjectedDenoiser(jnp.asarray([0.5, 0.25, 0.25], dtype), means, covariances, _rows(dtype))
+
+
+def _rows(dtype):
+    return bottleneck.orthonormalise(jnp.asarray(np.random.default_rng(2).standard_normal((3, 40)), dtype))
+
+
+def _prototypes(dtype):
+    return bottleneck.PrototypeDenoiser(jnp.asarray(IMAGES, dtype), jnp.zeros(len(IMAGES), dtype))
 
 
 def _affine(dtype):
@@ -151,5 +170,15 @@ CASES = [
     Case("network-quadratic-mlp", _network(networks.MLP(width=16, depth=1, activation="quadratic"))),
     Case("network-polynomial-pixel", _network(networks.PolynomialReadout(_LEVELS, 3))),
     Case("network-polynomial-patch", _network(networks.PolynomialReadout(_LEVELS, 2, "patch", 3))),
+    Case("network-autoencoder", _network(networks.Autoencoder(3, width=16))),
+    Case("network-linear-encoder", _network(networks.Autoencoder(3, width=16, encoder_depth=0))),
+    Case("network-prototypes", _network(networks.Prototypes(6, sigma_data=0.4))),
+    Case("network-untied-prototypes", _network(networks.Prototypes(6, sigma_data=0.4, tied=False))),
+    Case("network-shallow-mlp", _network(networks.ShallowMLP(16))),
+    Case("network-softmax-mlp", _network(networks.ShallowMLP(16, "softmax"))),
+    Case("projected", _projected(), sigma_to_infinity=PIXEL_MEAN),
+    Case("projected-chunked", _projected(7), sigma_to_infinity=PIXEL_MEAN),
+    Case("projected-mixture", _projected_mixture, sigma_to_infinity=np.average(IMAGES[:3], axis=0, weights=[2, 1, 1])),
+    Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]

@@ -1,5 +1,6 @@
 """What was generated, measured: agreement of theory and network, novelty against the training set.
 
 `agreement` compares two sets of samples made from the same noise, `novelty` compares samples with the
-training images (`neighbours` finds the nearest), `summary` has the quartiles and intervals that both report.
+training images (`neighbours` finds the nearest): copies of one image, blends of few (`hull`), samples that come twice
+(`duplicates`). `summary` has the quartiles and intervals that both report.
 """

@@ -1,5 +1,6 @@
 """Nearest images, exact and in bounded memory, in the Euclidean distance over all entries of an image."""
 
+import hashlib
 from functools import partial
 from typing import NamedTuple
 
@@ -95,6 +96,15 @@ def check_pair(
                 "samples out and count them, or use float64"
             )
     return a.astype(dtype), b.astype(dtype)
+
+
+def first_occurrences(x: Shaped[ArrayLike, "n ..."]) -> np.ndarray:
+    """Ascending indices of the images that equal no earlier one, entry by entry."""
+    rows = np.ascontiguousarray(np.asarray(x).reshape(len(x), -1)) + 0.0  # turns -0 into 0
+    seen = {}
+    for index, row in enumerate(rows):
+        seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
+    return np.fromiter(seen.values(), dtype=np.int64)
 
 
 class _Best(NamedTuple):

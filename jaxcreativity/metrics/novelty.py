@@ -9,15 +9,12 @@ image scores.
 Distances are Euclidean over all entries of an image, in the units of the data.
 """
 
-import hashlib
-
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, Shaped
 
 from jaxcreativity import checks, pytree
 from jaxcreativity.metrics import summary
-from jaxcreativity.metrics.neighbours import check_pair, nearest_neighbours
+from jaxcreativity.metrics.neighbours import check_pair, first_occurrences, nearest_neighbours
 
 
 @pytree.dataclass
@@ -155,7 +152,7 @@ def novelty(
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is a ratio of distances in (0, 1], got {threshold}")
     summary.check_confidence(confidence)
-    first = _first_occurrences(train)
+    first = first_occurrences(train)
     duplicates = train.shape[0] - first.size
     if neighbour > first.size:
         raise ValueError(
@@ -183,15 +180,3 @@ def novelty(
 def _ratio(distances):
     nearest, farthest = distances[:, 0], distances[:, -1]
     return jnp.where(farthest > 0, nearest / jnp.where(farthest > 0, farthest, 1.0), 0.0)
-
-
-# --- input --------------------------------------------------------------------------------------------------------
-
-
-def _first_occurrences(x) -> np.ndarray:
-    """Ascending indices of the images that equal no earlier one."""
-    rows = np.ascontiguousarray(np.asarray(x).reshape(x.shape[0], -1)) + 0.0  # turns -0 into 0
-    seen = {}
-    for index, row in enumerate(rows):
-        seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
-    return np.fromiter(seen.values(), dtype=np.int64)

@@ -1,8 +1,10 @@
-"""How many numbers become a few: quartiles, and the interval of a fraction."""
+"""How many numbers become a few: quartiles, the interval of a fraction, the bootstrap."""
 
+from collections.abc import Callable
 from statistics import NormalDist
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcreativity import checks
@@ -59,3 +61,39 @@ def check_confidence(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, got {confidence}")
     return confidence
+
+
+def bootstrap_interval(
+    values: Shaped[np.ndarray, " n"],
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    *,
+    confidence: float = 0.95,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic of independent values: its quantiles over sets drawn with return.
+
+    For a fraction near 0 or 1 use `wilson_interval`: the bootstrap of values that are all equal is a point.
+
+    Args:
+        values: `(n,)`.
+        statistic: array -> number, e.g. `numpy.mean` or `numpy.median`.
+        confidence: level of the interval.
+        num_resamples: sets drawn.
+        seed: of the draws.
+
+    Source: Efron & Tibshirani (1993), section 13.3.
+
+    Raises:
+        ValueError: for values that are not one non-empty axis, a confidence outside (0, 1) or no resamples.
+    """
+    values = np.asarray(values)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"values must be a non-empty (n,), got {values.shape}")
+    check_confidence(confidence)
+    checks.positive_int("num_resamples", num_resamples)
+    rng = np.random.default_rng(seed)
+    # One set at a time: all of them would be num_resamples * n numbers.
+    drawn = [statistic(values[rng.integers(0, values.size, values.size)]) for _ in range(num_resamples)]
+    low, high = np.quantile(drawn, [0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
+    return float(low), float(high)

@@ -43,3 +43,31 @@ def test_wilson_interval_equals_scipy(successes, trials, confidence):
 def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_bootstrap_interval_is_that_of_the_mean_and_covers_it():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for seed in range(50):
+        values = rng.exponential(size=200)
+        low, high = summary.bootstrap_interval(values, confidence=0.9, num_resamples=400, seed=seed)
+        inside += low < 1 < high
+        # Width of the Gaussian interval, 2 * 1.645 standard errors, to its own error of a few per cent.
+        assert high - low == pytest.approx(3.29 * values.std() / np.sqrt(200), rel=0.2)
+    assert inside > 38  # 45 expected; 38 or fewer have a probability of 0.2 %
+
+
+def test_bootstrap_interval_of_another_statistic_and_of_equal_values():
+    low, high = summary.bootstrap_interval(np.arange(101.0), np.median)
+    assert 30 < low < 50 < high < 70
+    assert summary.bootstrap_interval(np.ones(5)) == (1.0, 1.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [(np.zeros(0), {}), (np.zeros((2, 2)), {}), (np.ones(3), {"confidence": 1.0}), (np.ones(3), {"num_resamples": 0})],
+)
+def test_bootstrap_bad_input(values, options):
+    with pytest.raises(ValueError, match=r"values must be|confidence must|num_resamples must"):
+        summary.bootstrap_interval(values, **options)
