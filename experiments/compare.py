@@ -312,11 +312,9 @@ def _plot(setup, folder, dataset, theories, of_theory, of_network, empirical) ->
         rows[name] = {"network": network[:columns]} if name == "MLP" else pair
         notes[name] = f"r = {agreement(closed_form, network).summary()['pearson_median']:.3f}"
         notes[name] += " (empirical)" if name == "MLP" else ""
-    title = (
-        f"{setup.config.dataset}: below the first row, one noise vector per column; "
-        "r = median correlation of closed form and network"
-    )
-    plotting.save(plotting.sample_grid(rows, title=title, notes=notes), folder / "samples.png")
+    title = f"{setup.config.dataset}: r = median correlation of closed form and network"
+    caption = "Below the first row, samplers in one column start from the same noise."
+    plotting.save(plotting.sample_grid(rows, title=title, notes=notes, caption=caption), folder / "samples.png")
 
     curves: dict[str, Any] = {"data": gaussian.fit(setup.x).covariance}
     for name, (theory, *_) in theories.items():

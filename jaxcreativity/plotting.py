@@ -36,6 +36,8 @@ def sample_grid(
     title: str | None = None,
     seeds: Sequence[int] | None = None,
     notes: Mapping[str, str] | None = None,
+    columns: str = "seed",
+    caption: str | None = None,
 ) -> Figure:
     """Images in a grid: one row per denoiser, one column per seed, so that a column shows one noise vector's fates.
 
@@ -47,6 +49,8 @@ def sample_grid(
         title: above the grid.
         seeds: what to write above each column, by default 0 to n - 1.
         notes: name of a row or a group -> text at its right end, e.g. the median correlation.
+        columns: what the numbers above the columns are.
+        caption: below the grid; by default that a column starts from one noise. How values are shown is added.
 
     Raises:
         ValueError: if there are no rows, images are not `(n, height, width, 1 or 3)`, floating point and finite, the
@@ -120,11 +124,12 @@ def sample_grid(
         figure.text(to_x(edge), to_y(middle), group, ha="right", va="center", fontsize=9)
         if group in notes:
             figure.text(to_x(left + inside[0] + 0.1), to_y(middle), notes[group], ha="left", va="center", fontsize=8)
-    figure.text(to_x(left - 0.12), to_y(above - 0.1), "seed", ha="right", va="center", fontsize=8)
+    figure.text(to_x(left - 0.12), to_y(above - 0.1), columns, ha="right", va="center", fontsize=8)
     if title:
         figure.text(0.5, to_y(0.2), title, ha="center", va="center", fontsize=11)
     shades = "−1 black, 1 white" if all(x.shape[3] == 1 for x in images.values()) else "RGB"
-    caption = f"{n} seeds; samplers in one column start from the same noise. Values clipped to [−1, 1], {shades}."
+    caption = caption or f"{n} seeds; samplers in one column start from the same noise."
+    caption = f"{caption} Values clipped to [−1, 1], {shades}."
     figure.text(0.5, 0.12 / size[1], caption, ha="center", va="center", fontsize=8)
     return figure
 
