@@ -237,7 +237,7 @@ def _plot(folder, targets, curves, points) -> None:
 
 def _summary(config, metrics) -> str:
     def cells(values):
-        return ", ".join("inf" if v is None else f"{v:.2f}" for v in values)
+        return ", ".join("inf" if v is None else f"{v:.2f}" if abs(v) < 1e4 else f"{v:.0e}" for v in values)
 
     table = runs.table(
         ["target", "p", "KS sampler", "KS network", "moments 1–4 predicted", "network", "diverge: predicted", "sampler",

@@ -9,13 +9,13 @@ alphas and betas are equivalent to the moments of order up to 2p, which is all t
 
 For `w = a u + b eps`, u the standardised target, multiplication by w is `a J (x) I + b I (x) J_eps` on a space of
 (p + 1)^2 entries, J_eps that of the Gaussian (alpha = 0, beta_n = sqrt n). Lanczos on this matrix from
-`e_0 (x) e_0` gives the recurrence of the noisy marginal and, as entries of its vectors q_n, the two projections
+`e_0 (x) e_0` gives the recurrence of the noisy marginal and, as entries of its vectors q_n, the projections
 
-    E[u h_n(w)] = <J e_0 (x) e_0, q_n>,   E[eps h_n(w)] = <e_0 (x) e_1, q_n>,
+    E[u h_n(w)] = <J e_0 (x) e_0, q_n>,   so   E[u | w] ~ sum_n E[u h_n] h_n(w).
 
-so `E[u | w] ~ sum_n E[u h_n] h_n(w)`, or `(w - b sum_n E[eps h_n] h_n(w)) / a`: theory section 3's Stein form, exact
-in rounding where the noise is small. No Gram matrix is formed: its condition number (sigma^-2p for atoms) would be
-squared. Sources: Gautschi, *Orthogonal Polynomials* (2004), sections 2.1-2.2; Golub & Meurant (2010), chapter 5.
+(With `E[eps h_n] = <e_0 (x) e_1, q_n>` the same is theory section 3's Stein form; no more precise.) No Gram matrix is
+formed: its condition number (sigma^-2p for atoms) would be squared. Sources: Gautschi, *Orthogonal Polynomials* (2004),
+sections 2.1-2.2; Golub & Meurant (2010), chapter 5.
 """
 
 import math
@@ -58,14 +58,13 @@ class Target:
 class Projection:
     """`E[x | y]` projected on polynomials of degree p, for one noise level.
 
-    w = (y - mean) / noisy_scale,   D = mean + scale (slope w + sum_n coefficients[n] h_n(w)),
+    w = (y - mean) / noisy_scale,   D = mean + scale sum_n coefficients[n] h_n(w),
     h_0 = 1,   h_{n+1} = inverse_beta[n] ((w - alpha[n]) h_n - beta[n - 1] h_{n-1})
     """
 
     mean: Float[Array, "*coords"]
     scale: Float[Array, "*coords"]
     noisy_scale: Float[Array, "*coords"]
-    slope: Float[Array, "*coords"]
     alpha: Float[Array, "*coords p"]
     beta: Float[Array, "*coords p"]
     inverse_beta: Float[Array, "*coords p"]
@@ -139,13 +138,8 @@ def project(target: Target, sigma: NoiseLevel) -> Projection:
     run = _lanczos
     for _ in range(target.scale.ndim):
         run = jax.vmap(run)
-    alpha, beta, inverse_beta, signal, noise = run(target.alpha, target.beta, a, ratio * a)
-    # Below sigma = scale the noise projection is the accurate one, its error being multiplied by sigma.
-    by_noise = (ratio < 1) & ~target.constant
-    slope = jnp.where(by_noise, 1 / a, 0.0)
-    coefficients = jnp.where(by_noise[..., None], -ratio[..., None] * noise, signal)
-    noisy_scale = target.scale * jnp.sqrt(1 + ratio**2)
-    return Projection(target.mean, target.scale, noisy_scale, slope, alpha, beta, inverse_beta, coefficients)
+    projected = run(target.alpha, target.beta, a, ratio * a)
+    return Projection(target.mean, target.scale, target.scale * jnp.sqrt(1 + ratio**2), *projected)
 
 
 def evaluate(projection: Projection, y: Float[Array, "*coords"]) -> Float[Array, "*coords"]:
@@ -164,9 +158,7 @@ def evaluate_once(projection: Projection, y: Float[Array, "..."]) -> Float[Array
     """`evaluate` at half its cost, for where no reverse-mode derivative passes through a diverged value."""
     projection = jax.tree.map(lambda leaf: leaf.astype(y.dtype), projection)
     w = (y - projection.mean) / projection.noisy_scale
-    value = projection.slope * w
-    for n, h in enumerate(_basis(projection, w)):
-        value = value + projection.coefficients[..., n] * h
+    value = sum(projection.coefficients[..., n] * h for n, h in enumerate(_basis(projection, w)))
     value = projection.mean + projection.scale * value
     return jnp.where(jnp.isfinite(value) | jnp.isnan(y), value, _overflow(projection, y))
 
@@ -188,8 +180,7 @@ def monomials(projection: Projection) -> Float[Array, "*coords p1"]:
         residual = shifted - projection.alpha[..., n, None] * basis[n] - last_beta * previous
         previous = basis[n]
         basis.append(projection.inverse_beta[..., n, None] * residual)
-    total = sum(projection.coefficients[..., n, None] * basis[n] for n in range(degree + 1))
-    return total.at[..., 1].add(projection.slope)
+    return sum(projection.coefficients[..., n, None] * basis[n] for n in range(degree + 1))
 
 
 def _basis(projection, w):
@@ -210,7 +201,7 @@ def _overflow(projection, y):
 
 
 def _lanczos(alpha, beta, a, b):
-    """Recurrence of the law of `w = a u + b eps` and the projections of u and eps, for one coordinate."""
+    """Recurrence of the law of `w = a u + b eps` and the projections of u, for one coordinate."""
     p = alpha.shape[0]
     dtype = alpha.dtype
     off_diagonal = jnp.diag(beta, 1)
@@ -234,8 +225,7 @@ def _lanczos(alpha, beta, a, b):
     start = jnp.zeros((p + 1, (p + 1) ** 2), dtype).at[0, 0].set(1.0)
     vectors, recurrence = jax.lax.scan(step, start, jnp.arange(p))
     vectors = vectors.reshape(p + 1, p + 1, p + 1)
-    signal = alpha[0] * vectors[:, 0, 0] + beta[0] * vectors[:, 1, 0]
-    return *recurrence, signal, vectors[:, 0, 1]
+    return *recurrence, alpha[0] * vectors[:, 0, 0] + beta[0] * vectors[:, 1, 0]
 
 
 def _hermite_moments(moments, mean, scale):

@@ -215,6 +215,14 @@ def test_infinite_input_stays_and_overflow_is_infinite():
     assert jnp.isnan(got[4])
 
 
+def test_one_diverged_component_makes_the_whole_example_infinite(digits):
+    denoiser = polynomial.fit(jnp.asarray(digits), 3, basis="pca")
+    y = jnp.stack([jnp.asarray(digits[0]), jnp.full(digits.shape[1:], 1e200)])
+    got = evaluate(denoiser, y, 0.5)
+    assert bool(jnp.isfinite(got[0]).all())
+    assert bool(jnp.isinf(got[1]).all())
+
+
 @pytest.mark.parametrize("method", ["ddim", "heun"])
 def test_diverging_trajectory_is_flagged_and_leaves_its_batch_alone(method):
     grid = schedules.grid(schedules.log_linear(0.02, 20.0), 40)
