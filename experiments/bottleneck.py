@@ -230,7 +230,7 @@ def codes(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     left.set(ylabel="correlation with the closed form\n(median, quartiles)", ylim=(None, 1.02))
     right.set(ylabel="memorised fraction", ylim=(-0.03, 1.03))
     for axes in (left, right):
-        axes.set_xscale("log", base=2)
+        _plain_log(axes, "x", sorted({row["code_size"] for row in rows}))
         axes.set_xlabel("code numbers r")
         axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "code_sizes.png")
@@ -336,30 +336,28 @@ def _train_together(setup, module, counts, grid) -> dict[int, networks.NetworkDe
     """One network for each N, trained side by side (`vmap`)."""
     if not counts:
         return {}
-    config, largest = setup.config, max(counts)
-    # The first N images, repeated: a uniform draw from these is one from the N images if N divides the largest.
-    sets = jnp.stack([setup.x[:n][jnp.arange(largest // n * n) % n][: largest // n * n] for n in counts])
-    sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(setup.x))))
+    config, x = setup.config, setup.x
+    sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
     objective = training.Objective(module, "x", sigma_data)
     steps = config.capacity_steps
     optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, 2e-2, max(1, steps // 20), steps + 1))
     levels = grid[:-1]
 
-    def step(params, opt_state, x, key):
+    def step(params, opt_state, n, x, key):
         index_key, noise_key = jax.random.split(key)
-        chosen = x[jax.random.randint(index_key, (len(levels), config.batch_size), 0, len(x))]
+        chosen = x[jax.random.randint(index_key, (len(levels), config.batch_size), 0, n)]
         noise = jax.random.normal(noise_key, chosen.shape, x.dtype)
         gradient = jax.grad(objective)(params, chosen, noise, levels)
         updates, opt_state = optimizer.update(gradient, opt_state, params)
         return optax.apply_updates(params, updates), opt_state
 
     @jax.jit
-    def run(params, opt_state, sets, key, first, count):
+    def run(params, opt_state, counts, x, key, first, num_steps):
         def body(i, state):
-            keys = jax.random.split(jax.random.fold_in(key, first + i), len(counts))
-            return jax.vmap(step)(*state, sets, keys)
+            keys = jax.random.split(jax.random.fold_in(key, first + i), counts.shape[0])
+            return jax.vmap(step, (0, 0, 0, None, 0))(*state, counts, x, keys)
 
-        return jax.lax.fori_loop(0, count, body, (params, opt_state))
+        return jax.lax.fori_loop(0, num_steps, body, (params, opt_state))
 
     keys = jax.random.split(jax.random.key(config.seed + 2), len(counts))
     params = jax.jit(jax.vmap(lambda key: module.init(key, setup.x[0], jnp.ones(()))["params"]))(keys)
@@ -367,9 +365,10 @@ def _train_together(setup, module, counts, grid) -> dict[int, networks.NetworkDe
     label = f"{module.activation}, K = {module.width}, N = {counts}"
     with tqdm(total=steps, unit="step", desc=label, disable=not config.progress) as bar:
         for first in range(0, steps, 100):
-            count = min(100, steps - first)
-            state = jax.block_until_ready(run(*state, sets, jax.random.key(config.seed + 3), first, count))
-            bar.update(count)
+            num_steps = min(100, steps - first)
+            key = jax.random.key(config.seed + 3)
+            state = jax.block_until_ready(run(*state, jnp.asarray(counts), x, key, first, num_steps))
+            bar.update(num_steps)
     return {
         n: networks.bind(module, jax.tree.map(lambda leaf, i=i: leaf[i], state[0]), sigma_data=sigma_data)
         for i, n in enumerate(counts)
@@ -489,7 +488,7 @@ def encoder(setup: Setup) -> tuple[list[dict[str, Any]], str]:
         )  # fmt: skip
         axes.plot(k, [row["memorised_closed_form"] for row in own], "x--", color=colour, label=f"r = {r}, any decoder")
     axes.axvline(len(x), color="0.5", linestyle=":", label="K = N")
-    axes.set_xscale("log", base=2)
+    _plain_log(axes, "x", config.decoder_widths)
     axes.set(xlabel="decoder units K", ylabel="memorised fraction", ylim=(-0.03, 1.03))
     axes.set_title(f"{len(x)} images through a linear encoder to r numbers", fontsize=10)
     axes.legend(fontsize=7, frameon=False)
@@ -557,7 +556,7 @@ def rank(setup: Setup) -> tuple[list[dict[str, Any]], str]:
         label = f"{row['network']}: rank at most {row['largest_rank']}"
         axes.plot(grid[:-1], row["rank_above_1_percent"], "o-", markersize=3, color=colour, label=label)
     axes.set_xscale("log")
-    axes.set_yscale("log", base=2)
+    _plain_log(axes, "y", [2**i for i in range(int(math.log2(x[0].size)) + 1)])
     axes.set(xlabel="noise level along the trajectory", ylabel="singular values above 1 % of the largest")
     axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "rank.png")
@@ -584,6 +583,14 @@ Largest rank: singular values above 1e-10 of the largest, float64, over all leve
     )
 
 
+def _plain_log(axes, which, ticks) -> None:
+    """A logarithmic axis with plain numbers at `ticks`."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_ticks(ticks, [str(tick) for tick in ticks])
+    axis.set_ticks([], minor=True)
+
+
 # --- measures -----------------------------------------------------------------------------------------------------
 
 
@@ -597,9 +604,12 @@ def _novelty(samples, x, test=None) -> dict[str, float]:
     """Copies, and blends of five training images, with the held-out set's numbers."""
     finite = samples[jnp.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
     found, hull = novelty(finite, x, test).summary(), hull_distance(finite, x, test).summary()
-    numbers = {name: found[f"{name}{end}"] for name, end in (("memorised", "_fraction"),)}
-    numbers |= {name: found[name] for name in ("memorised_low", "memorised_high")}
-    numbers |= {"hull_ratio": hull["hull_ratio_median"], "num_finite": len(finite)}
+    numbers = {
+        "memorised": found["memorised_fraction"],
+        **{name: found[name] for name in ("memorised_low", "memorised_high")},
+        "hull_ratio": hull["hull_ratio_median"],
+        "num_finite": len(finite),
+    }
     if test is not None:
         numbers["held_out_memorised"] = found["held_out_memorised_fraction"]
         numbers["held_out_hull_ratio"] = hull["held_out_hull_ratio_median"]
