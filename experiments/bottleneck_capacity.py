@@ -18,6 +18,9 @@ from jaxcreativity import networks, plotting, training
 from jaxcreativity.theory import bottleneck
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
+# Networks below this many units are trained several at a time: alone they leave the cores idle.
+UNITS_AT_ONCE = 256
+
 
 def capacity(setup: Setup) -> tuple[dict[str, Any], str]:
     """Memorised fraction of N training images by K hidden units."""
@@ -71,7 +74,8 @@ Half of the samples memorised at K =
 {lines}
 
 (interpolated in log K; "–": not within the K that were run). Predicted for softmax units: K = N. Prototypes: the closed
-form, k-means with K weighted centres, generated in the limit.
+form, k-means with K weighted centres, generated in the limit; it copies images that are clusters of their own, so half
+of the samples are copies at a K below N.
 
 {table}
 
@@ -186,6 +190,14 @@ def _plot_capacity(setup, rows, counts, contours) -> None:
         axes.set_yticks(range(len(widths)), widths, fontsize=7)
         axes.set(xlabel="training images N", ylabel="units K", ylim=(-0.5, len(widths) - 0.5))
         axes.set_title(titles[kind], fontsize=9)
-        axes.legend(fontsize=6, loc="upper left")
+    figure.legend(*_legend(panels), fontsize=7, frameon=False, loc="outside lower center", ncols=2)
     figure.colorbar(image, ax=panels, label="memorised fraction")
     plotting.save(figure, setup.folder / "capacity.png")
+
+
+def _legend(panels):
+    """Handles and labels of all panels, each label once."""
+    found = {}
+    for axes in panels:
+        found |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    return list(found.values()), list(found)

@@ -17,8 +17,6 @@ from jaxcreativity.metrics.hull import hull_distance
 from jaxcreativity.metrics.novelty import novelty
 
 PARTS = ("codes", "capacity", "encoder", "rank")
-# Networks below this many units per step are trained several at a time: alone they leave the cores idle.
-UNITS_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
