@@ -77,8 +77,8 @@ def _empirical(chunk_size=None):
     return lambda dtype: EmpiricalDenoiser(jnp.asarray(IMAGES, dtype), chunk_size)
 
 
-def _projected(chunk_size=None):
-    return lambda dtype: bottleneck.ProjectedDenoiser(jnp.asarray(IMAGES, dtype), _rows(dtype), chunk_size)
+def _projected(dtype):
+    return bottleneck.ProjectedDenoiser(jnp.asarray(IMAGES, dtype), _rows(dtype))
 
 
 def _projected_mixture(dtype):
@@ -171,13 +171,9 @@ CASES = [
     Case("network-polynomial-pixel", _network(networks.PolynomialReadout(_LEVELS, 3))),
     Case("network-polynomial-patch", _network(networks.PolynomialReadout(_LEVELS, 2, "patch", 3))),
     Case("network-autoencoder", _network(networks.Autoencoder(3, width=16))),
-    Case("network-linear-encoder", _network(networks.Autoencoder(3, width=16, encoder_depth=0))),
     Case("network-prototypes", _network(networks.Prototypes(6, sigma_data=0.4))),
-    Case("network-untied-prototypes", _network(networks.Prototypes(6, sigma_data=0.4, tied=False))),
-    Case("network-shallow-mlp", _network(networks.ShallowMLP(16))),
     Case("network-softmax-mlp", _network(networks.ShallowMLP(16, "softmax"))),
-    Case("projected", _projected(), sigma_to_infinity=PIXEL_MEAN),
-    Case("projected-chunked", _projected(7), sigma_to_infinity=PIXEL_MEAN),
+    Case("projected", _projected, sigma_to_infinity=PIXEL_MEAN),
     Case("projected-mixture", _projected_mixture, sigma_to_infinity=np.average(IMAGES[:3], axis=0, weights=[2, 1, 1])),
     Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),

@@ -205,6 +205,7 @@ def test_best_projection_beats_pca_and_finds_the_best_angle():
     assert found.loss < 0.2 * found.pca_loss
 
 
+@pytest.mark.slow
 def test_best_projection_of_a_training_set(digits):
     found = bottleneck.best_projection(
         digits, 2, np.array([0.3, 0.0]), key=jax.random.key(0), num_draws=600, num_steps=15, num_starts=1

@@ -1,0 +1,203 @@
+"""Part `capacity` of `experiments.bottleneck`: N training images, K hidden units, and the boundary of memory."""
+
+import itertools
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from experiments import runs
+from experiments.bottleneck_setup import Setup, describe, draw, log_grid, mean_loss, support
+from jaxcreativity import networks, plotting, training
+from jaxcreativity.theory import bottleneck
+from jaxcreativity.theory.empirical import EmpiricalDenoiser
+
+# Networks below this many units are trained several at a time: alone they leave the cores idle.
+UNITS_AT_ONCE = 256
+
+
+def capacity(setup: Setup) -> tuple[dict[str, Any], str]:
+    """Memorised fraction of N training images by K hidden units."""
+    config = setup.config
+    counts = [n for n in config.counts if n <= len(setup.x)]
+    grid = log_grid(config, config.sigma_min)
+    rows = []
+    for activation in config.activations:
+        for width in config.widths:
+            at_once = max(1, min(len(counts), UNITS_AT_ONCE // width))
+            for start in range(0, len(counts), at_once):
+                group = counts[start : start + at_once]
+                missing = [n for n in group if not (setup.folder / "cells" / _cell_name(activation, n, width)).exists()]
+                trained = _train_together(setup, networks.ShallowMLP(width, activation), missing, grid)
+                for n in group:
+                    compute = partial(_capacity_cell, setup, trained.get(n), n, width, activation, grid)
+                    rows.append(setup.cell(_cell_name(activation, n, width).removesuffix(".json"), compute)[0])
+    for n in counts:
+        for width in config.widths:
+            if width <= n:
+                compute = partial(_closed_form_cell, setup, n, width)
+                rows.append(setup.cell(_cell_name("prototypes", n, width).removesuffix(".json"), compute)[0])
+    contours = {kind: _contour(rows, kind, counts) for kind in (*config.activations, "prototypes")}
+    _plot_capacity(setup, rows, counts, contours)
+    table = runs.table(
+        ["units", "N", "K", "memorised (95 %)", "held out", "different images (95 %)", "hull ratio",
+         "loss / empirical"],
+        [
+            [
+                row["kind"], str(row["count"]), str(row["width"]),
+                f"{row['memorised']:.3f} ({row['memorised_low']:.3f}–{row['memorised_high']:.3f})",
+                f"{row['held_out_memorised']:.3f}", support(row), f"{row['hull_ratio']:.2f}",
+                f"{row['loss_ratio']:.3f}",
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+    lines = runs.table(
+        ["units", *(f"N = {n}" for n in counts)],
+        [
+            [kind, *("–" if k is None else f"{k:.0f} ({k / n:.2f} N)" for n, k in zip(counts, contour, strict=True))]
+            for kind, contour in contours.items()
+        ],
+    )
+    return (
+        {"cells": rows, "contours": contours, "counts": counts},
+        f"""## Capacity
+
+Half of the samples memorised at K =
+
+{lines}
+
+(interpolated in log K; "–": not within the K that were run). Predicted for softmax units: K = N. Prototypes: the closed
+form, k-means with K weighted centres, generated in the limit; it copies images that are clusters of their own, so half
+of the samples are copies at a K below N.
+
+{table}
+
+Different images: birthday estimate of the size of the generated law's support. {config.capacity_steps} training steps.
+
+![capacity](capacity.png)
+""",
+    )
+
+
+def _cell_name(kind, n, width):
+    return f"capacity_{kind}_{n}_{width}.json"
+
+
+def _train_together(setup, module, counts, grid) -> dict[int, networks.NetworkDenoiser]:
+    """One network for each N, trained side by side (`vmap`)."""
+    if not counts:
+        return {}
+    config, x = setup.config, setup.x
+    sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
+    objective = training.Objective(module, "x", sigma_data)
+    steps = config.capacity_steps
+    rate = optax.warmup_cosine_decay_schedule(0.0, 2e-2, max(1, steps // 20), steps + 1)
+    # Without a limit one of 18 runs of the sweep (K = 512, N = 64) was thrown off and ended on one output.
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    levels = grid[:-1]
+
+    def step(params, opt_state, n, x, key):
+        index_key, noise_key = jax.random.split(key)
+        chosen = x[jax.random.randint(index_key, (len(levels), config.batch_size), 0, n)]
+        noise = jax.random.normal(noise_key, chosen.shape, x.dtype)
+        gradient = jax.grad(objective)(params, chosen, noise, levels)
+        updates, opt_state = optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates), opt_state
+
+    @jax.jit
+    def run(params, opt_state, counts, x, key, first, num_steps):
+        def body(i, state):
+            keys = jax.random.split(jax.random.fold_in(key, first + i), counts.shape[0])
+            return jax.vmap(step, (0, 0, 0, None, 0))(*state, counts, x, keys)
+
+        return jax.lax.fori_loop(0, num_steps, body, (params, opt_state))
+
+    keys = jax.random.split(jax.random.key(config.seed + 2), len(counts))
+    params = jax.jit(jax.vmap(lambda key: module.init(key, setup.x[0], jnp.ones(()))["params"]))(keys)
+    state = (params, jax.vmap(optimizer.init)(params))
+    label = f"{module.activation}, K = {module.width}, N = {counts}"
+    with tqdm(total=steps, unit="step", desc=label, disable=not config.progress) as bar:
+        for first in range(0, steps, 100):
+            num_steps = min(100, steps - first)
+            key = jax.random.key(config.seed + 3)
+            state = jax.block_until_ready(run(*state, jnp.asarray(counts), x, key, first, num_steps))
+            bar.update(num_steps)
+    return {
+        n: networks.bind(module, jax.tree.map(lambda leaf, i=i: leaf[i], state[0]), sigma_data=sigma_data)
+        for i, n in enumerate(counts)
+    }
+
+
+def _capacity_cell(setup, network, n, width, kind, grid):
+    x = setup.x[:n]
+    loss = mean_loss(network, x, grid) / mean_loss(EmpiricalDenoiser(x), x, grid)
+    return describe(setup, draw(network, setup.z, grid), x, n, width, kind, loss), {}
+
+
+def _closed_form_cell(setup, n, width):
+    x = setup.x[:n]
+    denoiser = bottleneck.fit_prototypes(x, width, jax.random.key(setup.config.seed))
+    samples = denoiser.generated_limit().sample(jax.random.key(setup.config.seed + 4), setup.config.num_samples)
+    grid = log_grid(setup.config, setup.config.sigma_min)
+    loss = mean_loss(denoiser, x, grid) / mean_loss(EmpiricalDenoiser(x), x, grid)
+    return describe(setup, samples, x, n, width, "prototypes", loss), {}
+
+
+def _contour(rows, kind, counts) -> list[float | None]:
+    """For every N the smallest K at which half of the samples are memorised, interpolated in log K."""
+    contour = []
+    for n in counts:
+        cells = sorted((row["width"], row["memorised"]) for row in rows if (row["kind"], row["count"]) == (kind, n))
+        found = None
+        for (k0, f0), (k1, f1) in itertools.pairwise(cells):
+            if f0 < 0.5 <= f1:
+                found = k0 * (k1 / k0) ** ((0.5 - f0) / (f1 - f0))
+                break
+        contour.append(found)
+    return contour
+
+
+def _plot_capacity(setup, rows, counts, contours) -> None:
+    widths = list(setup.config.widths)
+    titles = {"softmax": "trained, softmax units", "silu": "trained, silu units", "prototypes": "K-means prototypes"}
+    figure = Figure(figsize=(3.6 * len(contours) + 0.8, 3.6), dpi=150, layout="constrained")
+    panels = figure.subplots(1, len(contours), squeeze=False)[0]
+    for axes, (kind, contour) in zip(panels, contours.items(), strict=True):
+        table = {(row["count"], row["width"]): row["memorised"] for row in rows if row["kind"] == kind}
+        values = np.array([[table.get((n, k), np.nan) for n in counts] for k in widths])
+        image = axes.imshow(values, origin="lower", vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        for (i, j), value in np.ndenumerate(values):
+            if np.isfinite(value):
+                axes.text(
+                    j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, color="black" if value > 0.6 else "w"
+                )
+        # Positions along the axes are those of the sizes in log scale.
+        to_row = partial(np.interp, xp=np.log(widths), fp=np.arange(len(widths)))
+        inside = [j for j, n in enumerate(counts) if widths[0] <= n <= widths[-1]]
+        line = [to_row(math.log(counts[j])) for j in inside]
+        axes.plot(inside, line, color="#E69F00", linestyle="--", linewidth=2, label="K = N")
+        reached = [(j, to_row(math.log(k))) for j, k in enumerate(contour) if k is not None]
+        if reached:  # what was interpolated; a contour outside the K that were run is not drawn
+            axes.plot(*zip(*reached, strict=True), "o-", color="#D55E00", linewidth=2, label="half memorised")
+        axes.set_xticks(range(len(counts)), counts, fontsize=7)
+        axes.set_yticks(range(len(widths)), widths, fontsize=7)
+        axes.set(xlabel="training images N", ylabel="units K", ylim=(-0.5, len(widths) - 0.5))
+        axes.set_title(titles[kind], fontsize=9)
+    figure.legend(*_legend(panels), fontsize=7, frameon=False, loc="outside lower center", ncols=2)
+    figure.colorbar(image, ax=panels, label="memorised fraction")
+    plotting.save(figure, setup.folder / "capacity.png")
+
+
+def _legend(panels):
+    """Handles and labels of all panels, each label once."""
+    found = {}
+    for axes in panels:
+        found |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    return list(found.values()), list(found)
