@@ -12,6 +12,7 @@ import numpy as np
 from jaxcreativity import Piecewise, networks, schedules
 from jaxcreativity.theory import affine, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.local import LocalDenoiser
 
 
 def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -77,6 +78,21 @@ def _empirical(chunk_size=None):
     return lambda dtype: EmpiricalDenoiser(jnp.asarray(IMAGES, dtype), chunk_size)
 
 
+def _local(patch_size, boundary, *, equivariant, **options):
+    return lambda dtype: LocalDenoiser(
+        jnp.asarray(IMAGES, dtype), patch_size, equivariant=equivariant, boundary=boundary, **options
+    )
+
+
+def _class_means(radius):
+    """Mean over the pixels of one border signature, e.g. the same corner, an edge, or the interior."""
+    out = np.zeros(SHAPE)
+    for rows in (*np.split(np.arange(SHAPE[0]), [radius, SHAPE[0] - radius]),):
+        for columns in (*np.split(np.arange(SHAPE[1]), [radius, SHAPE[1] - radius]),):
+            out[np.ix_(rows, columns)] = IMAGES[:, rows][:, :, columns].mean(axis=(0, 1, 2))
+    return out
+
+
 def _affine(dtype):
     levels = schedules.grid(schedules.karras(0.05, 20.0), 6).astype(dtype)
     return jax.jit(lambda: affine.from_denoiser(_linear("full")(dtype), levels, SHAPE))()
@@ -97,6 +113,7 @@ def _network(module, prediction="x"):
     return build
 
 
+_IDENTITY = {"sigma_to_zero": "identity"}
 _LEVELS = (10.0, 1.0, 0.1)
 _TRAINED = {"weight_decay": 0.2, "training_time": 3.0, "sigma_data": 0.4}
 
@@ -151,5 +168,11 @@ CASES = [
     Case("network-quadratic-mlp", _network(networks.MLP(width=16, depth=1, activation="quadratic"))),
     Case("network-polynomial-pixel", _network(networks.PolynomialReadout(_LEVELS, 3))),
     Case("network-polynomial-patch", _network(networks.PolynomialReadout(_LEVELS, 2, "patch", 3))),
+    Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),
+    Case("ELS-circular", _local(3, "circular", equivariant=True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
+    Case("ELS-interior", _local(3, "interior", equivariant=True, chunk_size=7)),
+    Case("ELS-broken", _local(3, "broken", equivariant=True), **_IDENTITY, sigma_to_infinity=_class_means(1)),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]
