@@ -168,6 +168,8 @@ CASES = [
     Case("network-quadratic-mlp", _network(networks.MLP(width=16, depth=1, activation="quadratic"))),
     Case("network-polynomial-pixel", _network(networks.PolynomialReadout(_LEVELS, 3))),
     Case("network-polynomial-patch", _network(networks.PolynomialReadout(_LEVELS, 2, "patch", 3))),
+    Case("network-resnet", _network(networks.MinimalResNet(depth=1, width=8))),
+    Case("network-unet", _network(networks.UNet((4,), attention=True), "v"), sigma_to_zero="identity"),
     Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),

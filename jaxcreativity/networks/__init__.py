@@ -4,14 +4,18 @@ from jaxcreativity.networks.binding import NetworkDenoiser, bind
 from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear, PixelwiseLinear
 from jaxcreativity.networks.mlp import MLP
 from jaxcreativity.networks.polynomial import PolynomialReadout
+from jaxcreativity.networks.resnet import MinimalResNet
+from jaxcreativity.networks.unet import UNet
 
 __all__ = [
     "MLP",
     "ConvLinear",
     "DenseLinear",
     "LowRankLinear",
+    "MinimalResNet",
     "NetworkDenoiser",
     "PixelwiseLinear",
     "PolynomialReadout",
+    "UNet",
     "bind",
 ]
