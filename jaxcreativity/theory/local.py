@@ -19,17 +19,21 @@ Source: Kamb & Ganguli (2025), sections 3 and 4; theory section 5, with the deta
 """
 
 import dataclasses
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Integer
 
-from jaxcreativity import checks, pytree
-from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity import checks, pytree, trajectory
+from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
 from jaxcreativity.theory import windows
 from jaxcreativity.theory.patch_posterior import NUM_KEPT, Keys, Source, border_means, local_means, patch_means
+from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
+
+__all__ = ["Calibration", "LocalDenoiser", "by_level", "calibrate", "predicted_patch_sizes"]
 
 Boundary = Literal["zero", "circular", "interior", "broken"]
 
@@ -94,14 +98,14 @@ class LocalDenoiser:
     ) -> Float[Array, "height width channels"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.data.shape[1:])
-        source = self._source(y.dtype)
+        source = self.source(y.dtype)
         u = source.centred(y)
         temperature = jnp.maximum(2 * jnp.square(jnp.asarray(sigma, y.dtype)), jnp.finfo(y.dtype).tiny)
         if not self.equivariant:
             mean = self._by_position(u, source, temperature)
         else:
             mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
-            queries, keys, region = self._windows(u)
+            queries, keys, region = self.queries_and_keys(u)
             if queries.size:
                 compare = lambda kept: lambda q, t: patch_means(q, keys, source, t, kept)[0].mean  # noqa: E731
                 fine = temperature < self._resolution(y.dtype)
@@ -109,7 +113,7 @@ class LocalDenoiser:
                 mean = mean.at[region].set(patch_mean.reshape(mean[region].shape))
         return mean + source.mean.reshape(1, 1, -1)
 
-    def _source(self, dtype) -> Source:
+    def source(self, dtype) -> Source:
         """The images that count."""
         n = self.data.shape[0]
         valid = jnp.ones(n, bool)
@@ -121,7 +125,7 @@ class LocalDenoiser:
         mean = jax.lax.stop_gradient(jnp.mean(self.data, axis=(0, 1, 2))).astype(dtype)
         return Source(self.data, mean, valid, self.chunk_size)
 
-    def _windows(self, u) -> tuple[Array, Keys, tuple[slice, slice]]:
+    def queries_and_keys(self, u) -> tuple[Array, Keys, tuple[slice, slice]]:
         """Queries `(q, d)`, where their keys are, and the region of the image that the queries are the pixels of."""
         shape, k = u.shape[:2], self.patch_size
         if self.boundary == "broken":
@@ -177,6 +181,101 @@ def _along_edges(u, source, temperature, edges, radius):
     """Means `(rows, edges, c)` of the pixels in the given columns, rows near the ends left out."""
     weights = jnp.asarray(windows.band(u.shape[1], 2 * radius + 1, wraps=False)[list(edges)], u.dtype)
     return jnp.swapaxes(border_means(u, source, temperature, weights, edges, radius).mean, 0, 1)
+
+
+# --- one patch size per noise level ---------------------------------------------------------------------------
+
+
+def by_level(
+    data: Float[ArrayLike, "n height width channels"],
+    sigmas: Float[ArrayLike, " levels"],
+    patch_sizes: Sequence[int],
+    **options: Any,
+) -> Piecewise:
+    """A `LocalDenoiser` of its own patch size at every positive level of a grid; neighbours of equal size share one.
+
+    Between levels the size changes at their geometric mean.
+
+    Args:
+        data: training images.
+        sigmas: noise grid.
+        patch_sizes: one per positive level, highest noise first.
+        **options: those of `LocalDenoiser`.
+
+    Raises:
+        ValueError: for a bad grid, as many sizes as there are not levels, or what `LocalDenoiser` rejects.
+    """
+    levels = np.asarray(checks.noise_grid(sigmas))[:-1]
+    sizes = check_patch_sizes(patch_sizes, len(levels))
+    changes = [i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1]]
+    edges = [float(np.sqrt(levels[i - 1] * levels[i])) for i in changes]
+    return Piecewise(edges, [LocalDenoiser(data, sizes[i], **options) for i in (0, *changes)])
+
+
+@pytree.dataclass
+class Calibration:
+    """Patch sizes that agree best with a network; made by `calibrate`.
+
+    Args:
+        patch_sizes: the best size at every positive level, highest noise first.
+        candidates: the sizes that were tried.
+        errors: mean squared difference of outputs, by level and candidate.
+    """
+
+    errors: Float[Array, "levels candidates"]
+    patch_sizes: tuple[int, ...] = pytree.static()
+    candidates: tuple[int, ...] = pytree.static()
+
+
+def calibrate(
+    network: Denoiser,
+    data: Float[ArrayLike, "n height width channels"],
+    sigmas: Float[ArrayLike, " levels"],
+    patch_sizes: Sequence[int],
+    zs: Float[ArrayLike, "m height width channels"],
+    *,
+    batch_size: int = 4,
+    **options: Any,
+) -> Calibration:
+    """Find k(sigma): at every level, the patch size whose output is nearest to the network's, on the network's states.
+
+    At level i both denoisers see the network's own state at `sigmas[i]`, the level at which the sampler will use the
+    result; `by_level(data, sigmas, calibration.patch_sizes)` is then the calibrated denoiser.
+
+    Args:
+        network: any denoiser.
+        data: training images.
+        sigmas: noise grid.
+        patch_sizes: candidates, odd.
+        zs: noises that the network's trajectories start from.
+        batch_size: states compared at once.
+        **options: those of `LocalDenoiser`.
+
+    Raises:
+        ValueError: for a bad grid, no or even candidates, or what `LocalDenoiser` rejects.
+    """
+    sigmas = checks.noise_grid(sigmas)
+    candidates = check_patch_sizes(patch_sizes)
+    zs = checks.examples("zs", zs, ndim=4)
+
+    @jax.jit
+    def states_and_outputs(network, zs):
+        states = jax.vmap(trajectory, (None, 0, None))(network, zs, sigmas)[:, :-1]
+        levels = sigmas[:-1].astype(zs.dtype)
+        return states, jax.vmap(jax.vmap(network), (0, None))(states, levels), levels
+
+    @jax.jit
+    def error(denoiser, states, outputs, levels):
+        def at_level(inputs):
+            of_one = lambda pair: jnp.mean(jnp.square(denoiser(pair[0], inputs[2]) - pair[1]))  # noqa: E731
+            return jnp.mean(jax.lax.map(of_one, inputs[:2], batch_size=min(batch_size, zs.shape[0])))
+
+        return jax.lax.map(at_level, (jnp.swapaxes(states, 0, 1), jnp.swapaxes(outputs, 0, 1), levels))
+
+    states, outputs, levels = states_and_outputs(network, zs)
+    errors = jnp.stack([error(LocalDenoiser(data, k, **options), states, outputs, levels) for k in candidates], axis=1)
+    best = np.argmin(np.asarray(errors), axis=1)
+    return Calibration(errors, tuple(candidates[i] for i in best), candidates)
 
 
 # --- input -----------------------------------------------------------------------------------------------------

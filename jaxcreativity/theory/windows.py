@@ -26,7 +26,7 @@ def pad(x: Float[Array, "*n h w c"], rows: Reach, columns: Reach) -> Float[Array
 
 
 def cut(x: Float[Array, "*n h w c"], size: tuple[int, int], rows: Range, columns: Range) -> Float[Array, "*n a b d"]:
-    """The windows of `size` whose first row and column lie in the given ranges, flattened to `d = size * c` numbers.
+    """The windows of `size` whose first row and column lie in the given ranges, flattened (row, column, channel).
 
     By slices, not by a gather, which XLA copies much more slowly.
     """
