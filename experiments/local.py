@@ -76,7 +76,7 @@ class Config:
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
         "image_size": 14, "num_images": 1000, "depth": 4, "width": 16, "train_steps": 400, "batch_size": 4,
-        "num_pairs": 16, "num_calibration": 2, "patch_sizes": (3, 5, 9, 13),
+        "num_pairs": 16, "num_calibration": 2, "patch_sizes": (3, 7, 13),
     },
     "cpu": {
         "image_size": 14, "num_images": 1000, "depth": 6, "width": 32, "train_steps": 12_000, "batch_size": 6,
@@ -125,19 +125,16 @@ def main(config: Config) -> dict[str, Any]:
     z_calibration = jax.random.normal(keys[2], (config.num_calibration, *x.shape[1:]), x.dtype)
     calibration = local.calibrate(network, x, sigmas, config.patch_sizes, z_calibration, **options)
     largest = 2 * max(x.shape[1:3]) - 1
-    sizes = {
-        "calibrated": calibration.patch_sizes,
-        "receptive field": local.predicted_patch_sizes(network, sigmas, z_calibration),
-        "Wiener filter": local.predicted_patch_sizes(x, sigmas),
-    }
+    sizes = {"calibrated": calibration.patch_sizes}
+    if config.preset != "small":
+        sizes["receptive field"] = local.predicted_patch_sizes(network, sigmas, z_calibration)
+        sizes["Wiener filter"] = local.predicted_patch_sizes(x, sigmas)
     sizes = {name: tuple(min(k, largest) for k in ks) for name, ks in sizes.items()}
     for name, ks in sizes.items():
         say(f"k, {name}: {' '.join(map(str, ks))}")
     say(f"calibrated: {time.perf_counter() - started:.0f} s")
 
     machines = {name: local.by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
-    if config.preset == "small":
-        machines = {"calibrated": machines["calibrated"]}
     draw = jax.jit(lambda denoiser, z: jax.lax.map(lambda z: sample(denoiser, z, sigmas), z, batch_size=8))
     of_network = np.asarray(draw(network, z))
     empirical = np.asarray(draw(EmpiricalDenoiser(x, chunk_size=4096), z))

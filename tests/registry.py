@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import affine, linear, polynomial
+from jaxcreativity.theory import affine, composite, linear, masked, polynomial, smoothed
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.local import LocalDenoiser
+from jaxcreativity.theory.soft_window import SoftWindowDenoiser
 
 
 def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -82,6 +83,24 @@ def _local(patch_size, boundary, *, equivariant, **options):
     return lambda dtype: LocalDenoiser(
         jnp.asarray(IMAGES, dtype), patch_size, equivariant=equivariant, boundary=boundary, **options
     )
+
+
+def _soft_window(equivariant):
+    return lambda dtype: SoftWindowDenoiser(
+        jnp.asarray(IMAGES, dtype), jnp.log(jnp.asarray([2.0, 1.0], dtype)), jnp.asarray([5.0, 0.1], dtype), equivariant
+    )
+
+
+def _masked(dtype):
+    return masked.fit(jnp.asarray(IMAGES, dtype), 0.05, chunk_size=7)
+
+
+def _composite(dtype):
+    return composite.CompositeDenoiser(jnp.asarray(IMAGES, dtype), 3, chunk_size=7)
+
+
+def _smoothed(dtype):
+    return smoothed.fit(jnp.asarray(IMAGES, dtype), 0.1, key=jax.random.key(0), num_pairs=2)
 
 
 def _class_means(radius):
@@ -176,5 +195,10 @@ CASES = [
     Case("ELS-circular", _local(3, "circular", equivariant=True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
     Case("ELS-interior", _local(3, "interior", equivariant=True, chunk_size=7)),
     Case("ELS-broken", _local(3, "broken", equivariant=True), **_IDENTITY, sigma_to_infinity=_class_means(1)),
+    Case("soft-window-ELS", _soft_window(True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
+    Case("soft-window-LS", _soft_window(False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("masked", _masked, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("composite", _composite, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("smoothed", _smoothed, sigma_to_infinity=PIXEL_MEAN),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]

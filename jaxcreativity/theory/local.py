@@ -30,7 +30,15 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 from jaxcreativity import checks, pytree, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
 from jaxcreativity.theory import windows
-from jaxcreativity.theory.patch_posterior import NUM_KEPT, Keys, Source, border_means, local_means, patch_means
+from jaxcreativity.theory.patch_posterior import (
+    NUM_KEPT,
+    Keys,
+    Source,
+    as_temperature,
+    border_means,
+    local_means,
+    patch_means,
+)
 from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
 
 __all__ = ["Calibration", "LocalDenoiser", "by_level", "calibrate", "predicted_patch_sizes"]
@@ -100,7 +108,7 @@ class LocalDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         source = self.source(y.dtype)
         u = source.centred(y)
-        temperature = jnp.maximum(2 * jnp.square(jnp.asarray(sigma, y.dtype)), jnp.finfo(y.dtype).tiny)
+        temperature = as_temperature(sigma, y.dtype)
         if not self.equivariant:
             mean = self._by_position(u, source, temperature)
         else:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcreativity import pytree, reduce
+from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory import windows
 
 NUM_KEPT = 8
@@ -261,7 +262,8 @@ def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.
     # An image that was masked, and a place that was never filled, do not count.
     counts = kept.part.min_energy < MASKED / 2
     q, d = queries.shape
-    batch = max(1, min(q, 2**21 // (num_kept * max(h * d, source.data[0].size))))
+    most = max(1, 2**21 // (num_kept * max(h * d, source.data[0].size)))
+    batch = max(b for b in range(1, min(q, most) + 1) if q % b == 0)  # a remainder would be compiled as well
     return jax.lax.map(one_query, (queries, kept.image, kept.column, counts), batch_size=batch)
 
 
@@ -280,10 +282,15 @@ def _keep(kept: Kept, blocks: Kept) -> tuple[Kept, reduce.Partial]:
     return first, others
 
 
+def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
+    """`2 sigma^2`, kept from 0 so far that its inverse times the distance of equal keys is 0 and not NaN."""
+    return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
+
+
 def _partial(energies, values, temperature, subscripts) -> reduce.Partial:
     """Partial sums over the last axis of the energies; `subscripts` contract weights with values."""
     smallest = jax.lax.stop_gradient(energies.min(axis=-1))
-    weights = _exp((smallest[..., None] - energies) / temperature)
+    weights = _exp((smallest[..., None] - energies) * (1 / temperature))  # one division, not one a key
     # The weights' own sum is one more column of the same product.
     values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
     sums = jnp.einsum(subscripts, weights, values, precision="highest")

@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcreativity import checks, pytree, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
 from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.patch_posterior import local_means, patch_means
+from jaxcreativity.theory.patch_posterior import as_temperature, local_means, patch_means
 
 
 @pytree.dataclass
@@ -71,7 +71,7 @@ class SoftWindowDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         source = hard.source(y.dtype)
         u = source.centred(y)
-        temperature = jnp.maximum(2 * jnp.square(jnp.asarray(sigma, y.dtype)), jnp.finfo(y.dtype).tiny)
+        temperature = as_temperature(sigma, y.dtype)
         length = self.length(sigma).astype(y.dtype)
         weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
         if not self.equivariant:
