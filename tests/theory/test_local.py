@@ -52,7 +52,7 @@ def some_pixels(shape, k):
     ("name", "k", "chunk_size"),
     [
         ("mnist", 7, 4),
-        ("cifar10", 3, None),
+        pytest.param("cifar10", 3, None, marks=slow),
         pytest.param("mnist", 1, 3, marks=slow),
         pytest.param("mnist", 17, 12, marks=slow),
         pytest.param("cifar10", 1, 5, marks=slow),
@@ -76,7 +76,7 @@ def test_is_the_definition_on_real_images(real_dataset, mode, name, k, chunk_siz
         np.testing.assert_allclose(got, posterior_means(x, y, k, sigma, pixels, **mode), atol=1e-10)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 5, 12, 100])
+@pytest.mark.parametrize("chunk_size", [5, *(pytest.param(c, marks=slow) for c in (1, 12, 100))])
 @pytest.mark.parametrize("mode", [MODES["ELS-broken"], pytest.param(MODES["LS-zero"], marks=slow)], ids=str)
 def test_does_not_depend_on_chunks(digits, mode, chunk_size):
     x = digits[:12, :, 1:]
@@ -85,7 +85,7 @@ def test_does_not_depend_on_chunks(digits, mode, chunk_size):
     np.testing.assert_allclose(apply(LocalDenoiser(x, 5, chunk_size=chunk_size, **mode), y, 0.4), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("k", [17, pytest.param(7, marks=slow)])
+@pytest.mark.parametrize("k", [7, pytest.param(17, marks=slow)])
 @pytest.mark.parametrize("kept", [patch_posterior.NUM_KEPT, pytest.param(0, marks=slow)])
 def test_float32_at_small_sigma(real_dataset, monkeypatch, k, kept):
     """Below 1e-4 between two images of nearly equal distance, where expanded squares alone are off by more."""
@@ -133,7 +133,7 @@ def test_is_equivariant_to_circular_shifts(digits):
     np.testing.assert_allclose(shifted, np.roll(apply(denoiser, y, 0.5), (3, -2), axis=(0, 1)), atol=1e-13)
 
 
-@pytest.mark.parametrize("mode", ["LS-zero", "ELS-circular", "ELS-broken"])
+@pytest.mark.parametrize("mode", ["LS-zero", "ELS-circular", pytest.param("ELS-broken", marks=slow)])
 def test_gradient_is_exactly_zero_outside_the_patch(digits, mode):
     wraps = mode == "ELS-circular"
     denoiser = LocalDenoiser(digits[:16], 3, chunk_size=7, **MODES[mode])
@@ -145,6 +145,7 @@ def test_gradient_is_exactly_zero_outside_the_patch(digits, mode):
     assert (np.asarray(jacobian)[seen] != 0).mean() > 0.5
 
 
+@slow
 def test_gradient_is_that_of_finite_differences(digits):
     """With and without blocks of keys kept apart."""
     rng = np.random.default_rng(0)

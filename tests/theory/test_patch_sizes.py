@@ -15,7 +15,7 @@ from jaxcreativity.theory.soft_window import SoftWindowDenoiser, fit_lengths
 from theory import brute_patches
 
 GRID = schedules.grid(schedules.log_linear(0.1, 4.0), 3)
-ELS = {"equivariant": True, "boundary": "interior"}
+LS = {"equivariant": False, "boundary": "zero"}
 apply = jax.jit(lambda denoiser, y, sigma: denoiser(y, sigma))
 
 
@@ -25,20 +25,20 @@ def noisy(x, sigma):
 
 def test_by_level_uses_each_size_at_its_level(digits):
     x = digits[:12]
-    denoiser = local.by_level(x, GRID, (5, 3, 3), **ELS)
+    denoiser = local.by_level(x, GRID, (5, 3, 3), **LS)
     assert [d.patch_size for d in denoiser.denoisers] == [5, 3]
     assert denoiser.edges.shape == (1,)
     for sigma, k in zip(np.asarray(GRID[:-1]), (5, 3, 3), strict=True):
         y = noisy(x[1], sigma)
-        np.testing.assert_allclose(apply(denoiser, y, sigma), apply(LocalDenoiser(x, k, **ELS), y, sigma), atol=1e-12)
+        np.testing.assert_allclose(apply(denoiser, y, sigma), apply(LocalDenoiser(x, k, **LS), y, sigma), atol=1e-12)
 
 
 def test_calibration_finds_the_sizes_of_a_patch_machine(digits):
     """A denoiser whose sizes are known takes the place of the network; the right index at every level."""
     x = digits[:12]
-    truth = local.by_level(x, GRID, (5, 3, 1), **ELS)
+    truth = local.by_level(x, GRID, (5, 3, 1), **LS)
     z = jax.random.normal(jax.random.key(0), (2, *x.shape[1:]))
-    calibration = local.calibrate(truth, x, GRID, (1, 3, 5), z, **ELS)
+    calibration = local.calibrate(truth, x, GRID, (1, 3, 5), z, **LS)
     assert calibration.patch_sizes == (5, 3, 1)
     np.testing.assert_allclose(np.diag(np.asarray(calibration.errors)[:, ::-1]), 0, atol=1e-20)
     assert (np.sort(calibration.errors, axis=1)[:, 1] > 1e-6).all()
@@ -52,7 +52,7 @@ def test_window_that_holds_a_share_of_the_energy():
 
 
 def test_receptive_field_of_a_patch_machine_is_its_window(digits):
-    denoiser = LocalDenoiser(digits[:12], 5, equivariant=True, boundary="circular")
+    denoiser = LocalDenoiser(digits[:12], 5, **LS)
     energy = np.asarray(jax.jit(response_energy)(denoiser, noisy(digits[:2], 1.0), 1.0))
     assert np.array_equal(np.argwhere(energy).min(axis=0), [2, 2])
     assert np.array_equal(np.argwhere(energy).max(axis=0), [6, 6])
@@ -61,15 +61,13 @@ def test_receptive_field_of_a_patch_machine_is_its_window(digits):
 
 
 def test_wiener_filter_of_known_reach():
-    """Noise-free data of independent pixels need no neighbours; smooth data need more at more noise."""
+    """Independent pixels need no neighbours; smooth ones, at infinite noise, those that they are correlated with."""
     rng = np.random.default_rng(0)
     white = rng.standard_normal((4000, 9, 9, 1))
     assert local.predicted_patch_sizes(white, GRID) == (1, 1, 1)
     smooth = white + np.roll(white, 1, axis=1) + np.roll(white, 1, axis=2) + np.roll(white, (1, 1), axis=(1, 2))
     sizes = local.predicted_patch_sizes(smooth, schedules.grid(schedules.log_linear(0.01, 10.0), 4))
-    assert list(sizes) == sorted(sizes, reverse=True)
-    assert sizes[0] == 3
-    assert sizes[-1] == 1
+    assert (sizes[0], sizes[-1]) == (3, 1)
 
 
 def soft_by_hand(x, y, sigma, length, pixel, equivariant):
@@ -142,10 +140,10 @@ def test_bad_input(digits):
     x, z = digits[:4], np.zeros((1, 8, 8, 1))
     denoiser = LocalDenoiser(x, 3, equivariant=False, boundary="zero")
     for call, message in (
-        (lambda: local.by_level(x, GRID, (3, 3), **ELS), "one entry per positive noise level, 3, got 2"),
-        (lambda: local.by_level(x, GRID, (3, 3, 4), **ELS), "patch_sizes must be odd"),
-        (lambda: local.calibrate(denoiser, x, GRID, (), z, **ELS), "at least one"),
-        (lambda: local.calibrate(denoiser, x, [1.0, 2.0, 0.0], (3,), z, **ELS), "strictly decreasing"),
+        (lambda: local.by_level(x, GRID, (3, 3), **LS), "one entry per positive noise level, 3, got 2"),
+        (lambda: local.by_level(x, GRID, (3, 3, 4), **LS), "patch_sizes must be odd"),
+        (lambda: local.calibrate(denoiser, x, GRID, (), z, **LS), "at least one"),
+        (lambda: local.calibrate(denoiser, x, [1.0, 2.0, 0.0], (3,), z, **LS), "strictly decreasing"),
         (lambda: local.predicted_patch_sizes(denoiser, GRID), "pass zs"),
         (lambda: local.predicted_patch_sizes(x, GRID, z), "zs go with a denoiser"),
         (lambda: local.predicted_patch_sizes(x, GRID, share=1.0), r"share must lie strictly between 0 and 1"),
