@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import affine, bottleneck, linear, polynomial
+from jaxcreativity.theory import affine, bottleneck, composite, linear, masked, polynomial, smoothed
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.local import LocalDenoiser
+from jaxcreativity.theory.soft_window import SoftWindowDenoiser
 
 
 def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -96,6 +98,39 @@ def _prototypes(dtype):
     return bottleneck.PrototypeDenoiser(jnp.asarray(IMAGES, dtype), jnp.zeros(len(IMAGES), dtype))
 
 
+def _local(patch_size, boundary, *, equivariant, **options):
+    return lambda dtype: LocalDenoiser(
+        jnp.asarray(IMAGES, dtype), patch_size, equivariant=equivariant, boundary=boundary, **options
+    )
+
+
+def _soft_window(equivariant):
+    return lambda dtype: SoftWindowDenoiser(
+        jnp.asarray(IMAGES, dtype), jnp.log(jnp.asarray([2.0, 1.0], dtype)), jnp.asarray([5.0, 0.1], dtype), equivariant
+    )
+
+
+def _masked(dtype):
+    return masked.fit(jnp.asarray(IMAGES, dtype), 0.05, chunk_size=7)
+
+
+def _composite(dtype):
+    return composite.CompositeDenoiser(jnp.asarray(IMAGES, dtype), 3, chunk_size=7)
+
+
+def _smoothed(dtype):
+    return smoothed.fit(jnp.asarray(IMAGES, dtype), 0.1, key=jax.random.key(0), num_pairs=2)
+
+
+def _class_means(radius):
+    """Mean over the pixels of one border signature, e.g. the same corner, an edge, or the interior."""
+    out = np.zeros(SHAPE)
+    for rows in (*np.split(np.arange(SHAPE[0]), [radius, SHAPE[0] - radius]),):
+        for columns in (*np.split(np.arange(SHAPE[1]), [radius, SHAPE[1] - radius]),):
+            out[np.ix_(rows, columns)] = IMAGES[:, rows][:, :, columns].mean(axis=(0, 1, 2))
+    return out
+
+
 def _affine(dtype):
     levels = schedules.grid(schedules.karras(0.05, 20.0), 6).astype(dtype)
     return jax.jit(lambda: affine.from_denoiser(_linear("full")(dtype), levels, SHAPE))()
@@ -116,6 +151,7 @@ def _network(module, prediction="x"):
     return build
 
 
+_IDENTITY = {"sigma_to_zero": "identity"}
 _LEVELS = (10.0, 1.0, 0.1)
 _TRAINED = {"weight_decay": 0.2, "training_time": 3.0, "sigma_data": 0.4}
 
@@ -176,5 +212,18 @@ CASES = [
     Case("projected", _projected, sigma_to_infinity=PIXEL_MEAN),
     Case("projected-mixture", _projected_mixture, sigma_to_infinity=np.average(IMAGES[:3], axis=0, weights=[2, 1, 1])),
     Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
+    Case("network-resnet", _network(networks.MinimalResNet(depth=1, width=8))),
+    Case("network-unet", _network(networks.UNet((4,), attention=True), "v"), sigma_to_zero="identity"),
+    Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),
+    Case("ELS-circular", _local(3, "circular", equivariant=True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
+    Case("ELS-interior", _local(3, "interior", equivariant=True, chunk_size=7)),
+    Case("ELS-broken", _local(3, "broken", equivariant=True), **_IDENTITY, sigma_to_infinity=_class_means(1)),
+    Case("soft-window-ELS", _soft_window(True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
+    Case("soft-window-LS", _soft_window(False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("masked", _masked, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("composite", _composite, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
+    Case("smoothed", _smoothed, sigma_to_infinity=PIXEL_MEAN),
     Case("piecewise", _piecewise, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
 ]

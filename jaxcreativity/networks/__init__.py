@@ -5,6 +5,8 @@ from jaxcreativity.networks.binding import NetworkDenoiser, bind
 from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear, PixelwiseLinear
 from jaxcreativity.networks.mlp import MLP
 from jaxcreativity.networks.polynomial import PolynomialReadout
+from jaxcreativity.networks.resnet import MinimalResNet
+from jaxcreativity.networks.unet import UNet
 
 __all__ = [
     "MLP",
@@ -12,10 +14,12 @@ __all__ = [
     "ConvLinear",
     "DenseLinear",
     "LowRankLinear",
+    "MinimalResNet",
     "NetworkDenoiser",
     "PixelwiseLinear",
     "PolynomialReadout",
     "Prototypes",
     "ShallowMLP",
+    "UNet",
     "bind",
 ]

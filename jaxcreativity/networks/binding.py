@@ -46,13 +46,15 @@ class NetworkDenoiser:
     module: nn.Module = pytree.static()
     prediction: Prediction = pytree.static(default="x")
     sigma_data: float = pytree.static(default=1.0)
+    label: Any = None
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y)
         sigma = jnp.asarray(sigma, y.dtype)
         c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data)
-        output = self.module.apply({"params": self.params}, c_in * y, sigma)
+        condition = () if self.label is None else (self.label,)
+        output = self.module.apply({"params": self.params}, c_in * y, sigma, *condition)
         if output.shape != y.shape:
             raise ValueError(
                 f"module {type(self.module).__name__} must return its input's shape {y.shape}, got {output.shape}"
@@ -60,7 +62,9 @@ class NetworkDenoiser:
         return (c_skip * y + c_out * output).astype(y.dtype)
 
 
-def bind(module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0) -> NetworkDenoiser:
+def bind(
+    module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0, label: Any = None
+) -> NetworkDenoiser:
     """Bind a module to its parameters.
 
     Args:
@@ -69,6 +73,7 @@ def bind(module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_
         params: the `"params"` collection of `module.init`.
         prediction: what the module outputs: `"x"`, `"noise"` or `"v"`.
         sigma_data: root mean square of the data's entries, which sets the input scale; positive.
+        label: class of a conditional network, `module(y_scaled, sigma, label)`; a leaf, so it can be mapped over.
 
     Raises:
         ValueError: for an unknown prediction, `sigma_data <= 0`, or an unhashable module.
@@ -80,4 +85,4 @@ def bind(module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_
         hash(module)
     except TypeError as error:
         raise ValueError(f"module must have hashable attributes (tuples, not lists): {error}") from error
-    return NetworkDenoiser(params, module, prediction, float(sigma_data))
+    return NetworkDenoiser(params, module, prediction, float(sigma_data), None if label is None else jnp.asarray(label))

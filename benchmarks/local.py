@@ -1,0 +1,131 @@
+"""Speed and memory of the patch denoisers, against this machine's matrix products in the same run.
+
+    python -m benchmarks.local                                   # CIFAR-10, 2 000 images, k = 3 7 11
+    python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1
+    python -m benchmarks.local --help
+
+One operation count for all boundaries, that of `"interior"`: 2 * queries * keys * k^2 c. The matrix product is timed
+right before and after every call, so that other work on the machine slows both; the fraction is the median over
+repetitions of their ratio, by wall time and by processor time (which other work disturbs less). On a GPU the largest
+errors of products in TF32 and bfloat16 are printed as well.
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import runs
+from jaxcreativity import data
+from jaxcreativity.theory.local import Boundary, LocalDenoiser
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What is measured."""
+
+    dataset: str = "cifar10"
+    """A TFDS name, an embedded set, or `random` for noise of CIFAR-10's shape."""
+    num_images: int = 2000
+    patch_sizes: tuple[int, ...] = (3, 7, 11)
+    boundaries: tuple[Boundary, ...] = ("interior", "broken")
+    batches: tuple[int, ...] = (1, 8)
+    sigmas: tuple[float, ...] = (5.0, 0.05)
+    """One above and one below the level from which leading distances are recomputed."""
+    chunk_size: int | None = None
+    repetitions: int = 5
+    matmul_size: int = 2048
+
+
+def main(config: Config) -> list[dict]:
+    """Measure, print a table, and return its rows."""
+    x = _images(config)
+    n, height, width, channels = x.shape
+    a = jax.random.normal(jax.random.key(0), (config.matmul_size, config.matmul_size))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    product_operations = 2 * config.matmul_size**3
+    rows = []
+    for boundary in config.boundaries:
+        for k in config.patch_sizes:
+            denoiser = LocalDenoiser(x, k, equivariant=True, boundary=boundary, chunk_size=config.chunk_size)
+            for batch in config.batches:
+                y = x[:batch] + 0.5 * jax.random.normal(jax.random.key(1), (batch, *x.shape[1:]))
+                call = jax.jit(jax.vmap(lambda d, y, s: d(y, s), (None, 0, None)))
+                memory = call.lower(denoiser, y, jnp.float32(1.0)).compile().memory_analysis()
+                keys = n * (height - k + 1) * (width - k + 1)
+                operations = 2 * batch * height * width * keys * k * k * channels
+                for sigma in config.sigmas:
+                    level = jnp.float32(sigma)
+                    wall, fraction, by_cpu = _measure(
+                        lambda call=call, d=denoiser, y=y, s=level: call(d, y, s),
+                        lambda: product(a),
+                        operations / product_operations,
+                        config.repetitions,
+                    )
+                    rows.append(
+                        {
+                            "boundary": boundary, "k": k, "batch": batch, "sigma": sigma, "seconds": wall,
+                            "gflops": operations / wall / 1e9, "fraction": fraction, "fraction_cpu": by_cpu,
+                            "temporary_mib": memory.temp_size_in_bytes / 2**20,
+                        }
+                    )  # fmt: skip
+                    print(_line(rows[-1]), flush=True)
+    print(f"\n{config.dataset}, {n} images of {x.shape[1:]}, {jax.devices()[0].device_kind}\n")
+    print(
+        runs.table(list(rows[0]), [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows])
+    )
+    if jax.default_backend() != "cpu":
+        _precision_table(denoiser, y)
+    return rows
+
+
+def _images(config) -> jax.Array:
+    if config.dataset == "random":
+        return jax.random.uniform(jax.random.key(2), (config.num_images, 32, 32, 3), minval=-1.0)
+    return jnp.asarray(data.load(config.dataset, num_images=config.num_images).train)
+
+
+def _measure(call: Callable, product: Callable, work: float, repetitions: int) -> tuple[float, float, float]:
+    """Smallest wall time of `call`, and the median fraction of the product's rate, by wall and by processor time."""
+
+    def timed(function):
+        wall, cpu = time.perf_counter(), time.process_time()
+        jax.block_until_ready(function())
+        return np.array([time.perf_counter() - wall, time.process_time() - cpu])
+
+    timed(call), timed(product)
+    times, ratios = [], []
+    for _ in range(repetitions):
+        before, own, after = timed(product), timed(call), timed(product)
+        times.append(own[0])
+        ratios.append(work * (before + after) / 2 / own)
+    return min(times), *np.median(ratios, axis=0)
+
+
+def _line(row) -> str:
+    return ", ".join(
+        f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+    )
+
+
+def _precision_table(denoiser, y) -> None:
+    """Largest difference of the output at lower precisions of the matrix products, by noise level."""
+    exact = jax.jit(jax.vmap(lambda y, s: denoiser(y, s), (0, None)))
+    for precision in ("tensorfloat32", "bfloat16"):
+        with jax.default_matmul_precision(precision):
+            quick = jax.jit(jax.vmap(lambda y, s: denoiser(y, s), (0, None)))
+            errors = [float(jnp.abs(quick(y, s) - exact(y, s)).max()) for s in (0.02, 0.1, 0.5, 2.0, 10.0)]
+        print(f"{precision}: largest error at sigma 0.02 0.1 0.5 2 10:", " ".join(f"{e:.1e}" for e in errors))
+
+
+if __name__ == "__main__":
+    import tyro
+
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except ValueError as error:
+        sys.exit(f"error: {error}")

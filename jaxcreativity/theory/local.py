@@ -1,0 +1,335 @@
+"""Local and equivariant denoisers: what a convolutional network can do, in closed form (patch machines).
+
+With P_q y the k x k patch of y around pixel q, the best denoiser under each constraint is a softmax-mean over the
+training images x_i with energies |P_q y - P_q' x_i|^2 and temperature 2 sigma^2:
+
+| constraint                  | boundary     | output at q                                                            |
+|-----------------------------|--------------|------------------------------------------------------------------------|
+| local (LS)                  | `"zero"`     | mean of x_i[q] over images; windows are cut at the border              |
+|                             | `"circular"` | the same; windows wrap                                                 |
+| local and equivariant (ELS) | `"circular"` | mean of x_i[q'] over images and positions; all windows wrap            |
+|                             | `"interior"` | the same; windows of y wrap, those of x_i lie inside the image         |
+|                             | `"broken"`   | the same; windows are cut, and q' has the border signature of q        |
+
+The border signature of a pixel is its distance to each of the four edges, cut off at (k - 1) / 2: what a network with
+zero padding can see of the border. A window that covers the image gives the empirical denoiser (LS), or its average
+over shifts (ES).
+
+Source: Kamb & Ganguli (2025), sections 3 and 4; theory section 5, with the details of their code.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Integer
+
+from jaxcreativity import checks, pytree, trajectory
+from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
+from jaxcreativity.theory import windows
+from jaxcreativity.theory.patch_posterior import (
+    NUM_KEPT,
+    Keys,
+    Source,
+    as_temperature,
+    border_means,
+    local_means,
+    patch_means,
+)
+from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
+
+__all__ = ["Calibration", "LocalDenoiser", "by_level", "calibrate", "predicted_patch_sizes"]
+
+Boundary = Literal["zero", "circular", "interior", "broken"]
+
+
+@pytree.dataclass
+class LocalDenoiser:
+    """The local (and equivariant) denoiser of a training set; formula and source in this module's table.
+
+    Args:
+        data: `(n, height, width, channels)`, floating point; need not be square.
+        patch_size: k, odd, in pixels: at most `2 max(height, width) - 1`, for `"interior"` `min(height, width)`. A
+            window that wraps holds every pixel once, so that from k = height (width) on it is the whole axis.
+        equivariant: whether patches of all positions are compared (ELS), or those of the same position (LS).
+        boundary: `"zero"` or `"circular"` if not equivariant; `"circular"`, `"interior"` or `"broken"` if equivariant.
+        chunk_size: images compared at once; need not divide n. By default few enough to stay in the cache.
+        labels: `(n,)` class of each image, if only those of one class are to be used.
+        label: that class. It is a leaf of the pytree, so it can be mapped over.
+        excluded: index of an image that is left out (the one being denoised); -1 for none.
+
+    Time: `2 n q p k^2 c` operations for q pixels and p patches an image (equivariant), `n q` times a few tens (local).
+    Memory: queries times the patches of one chunk.
+
+    Where rounding of the expanded squares could show, at small sigma, the nearest patches' distances are recomputed
+    from differences (`patch_posterior`).
+
+    Raises:
+        ValueError: for an even or too large k, a boundary that does not go with `equivariant`, `chunk_size < 1`, labels
+            of the wrong length or type, a label without an image, labels without label or the reverse, `excluded` out
+            of range or the only image that counts, and for bad data.
+    """
+
+    data: Float[ArrayLike, "n height width channels"]
+    patch_size: int = pytree.static()
+    equivariant: bool = pytree.static(kw_only=True)
+    boundary: Boundary = pytree.static(kw_only=True)
+    chunk_size: int | None = pytree.static(default=None, kw_only=True)
+    labels: Integer[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
+    label: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
+    excluded: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        data = checks.examples("data", self.data, ndim=4)
+        object.__setattr__(self, "data", data)
+        _check_window(self.patch_size, data.shape[1:3], self.equivariant, self.boundary)
+        if self.chunk_size is not None:
+            checks.positive_int("chunk_size", self.chunk_size)
+        for name in ("labels", "label", "excluded"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _integers(name, getattr(self, name)))
+        _check_choice_of_images(data.shape[0], self.labels, self.label, self.excluded)
+
+    def for_label(self, label: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
+        """This denoiser, conditioned on another class."""
+        return dataclasses.replace(self, label=label)
+
+    def without(self, index: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
+        """This denoiser, leaving out one image."""
+        return dataclasses.replace(self, excluded=index)
+
+    def __call__(
+        self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
+    ) -> Float[Array, "height width channels"]:
+        """Estimate `x` from `y`."""
+        y = checks.example("y", y, self.data.shape[1:])
+        source = self.source(y.dtype)
+        u = source.centred(y)
+        temperature = as_temperature(sigma, y.dtype)
+        if not self.equivariant:
+            mean = self._by_position(u, source, temperature)
+        else:
+            mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
+            queries, keys, region = self.queries_and_keys(u)
+            if queries.size:
+                compare = lambda kept: lambda q, t: patch_means(q, keys, source, t, kept)[0].mean  # noqa: E731
+                fine = temperature < self._resolution(y.dtype)
+                patch_mean = jax.lax.cond(fine, compare(NUM_KEPT), compare(0), queries, temperature)
+                mean = mean.at[region].set(patch_mean.reshape(mean[region].shape))
+        return mean + source.mean.reshape(1, 1, -1)
+
+    def source(self, dtype) -> Source:
+        """The images that count."""
+        n = self.data.shape[0]
+        valid = jnp.ones(n, bool)
+        if self.labels is not None:
+            valid = self.labels == self.label
+        if self.excluded is not None:
+            valid = valid & (jnp.arange(n) != self.excluded)
+        # Distances do not depend on the mean; their rounding does.
+        mean = jax.lax.stop_gradient(jnp.mean(self.data, axis=(0, 1, 2))).astype(dtype)
+        return Source(self.data, mean, valid, self.chunk_size)
+
+    def queries_and_keys(self, u) -> tuple[Array, Keys, tuple[slice, slice]]:
+        """Queries `(q, d)`, where their keys are, and the region of the image that the queries are the pixels of."""
+        shape, k = u.shape[:2], self.patch_size
+        if self.boundary == "broken":
+            region = tuple(windows.interior_and_edges(n, k // 2)[0] for n in shape)
+            reaches = ((k // 2, k // 2),) * 2
+            first = tuple((0, stop - start) for start, stop in region)
+        else:
+            region = tuple((0, n) for n in shape)
+            reaches = tuple(windows.reach(k, n, wraps=True) for n in shape)
+            first = region if self.boundary == "circular" else tuple((0, n - k + 1) for n in shape)
+            u = windows.pad(u, *reaches)
+        size, centre = tuple(before + 1 + after for before, after in reaches), tuple(before for before, _ in reaches)
+        margins = reaches if self.boundary == "circular" else ((0, 0), (0, 0))
+        queries = jnp.zeros((0, 1), u.dtype)
+        if all(start < stop for start, stop in region):
+            rows, columns = ((0, stop - start) for start, stop in region)
+            queries = windows.cut(u, size, rows, columns).reshape(-1, size[0] * size[1] * u.shape[2])
+        return queries, Keys(margins, size, centre, *first), tuple(slice(*r) for r in region)
+
+    def _by_position(self, u, source, temperature):
+        wraps = self.boundary == "circular"
+        bands = (jnp.asarray(windows.band(n, self.patch_size, wraps=wraps), u.dtype) for n in u.shape[:2])
+        return local_means(u, source, temperature, *bands).mean
+
+    def _border(self, u, source, temperature):
+        """The image of the means of all pixels whose window is cut by the border; 0 elsewhere."""
+        radius = self.patch_size // 2
+        (rows, row_edges), (columns, column_edges) = (windows.interior_and_edges(n, radius) for n in u.shape[:2])
+        out = jnp.zeros_like(u)
+        if row_edges and column_edges:
+            corners = np.ix_(row_edges, column_edges)
+            out = out.at[corners].set(self._by_position(u, source, temperature)[corners])
+        if column_edges and rows[1]:
+            out = out.at[rows[0] : rows[1], column_edges].set(
+                _along_edges(u, source, temperature, column_edges, radius)
+            )
+        if row_edges and columns[1]:
+            turned = source.transposed()
+            means = _along_edges(jnp.swapaxes(u, 0, 1), turned, temperature, row_edges, radius)
+            out = out.at[row_edges, columns[0] : columns[1]].set(jnp.swapaxes(means, 0, 1))
+        return out
+
+    def _resolution(self, dtype) -> Array:
+        """Temperature below which the rounding of expanded squares could show."""
+        data = jax.lax.stop_gradient(self.data)
+        variance = jnp.mean(jnp.square(data - jnp.mean(data, axis=(0, 1, 2), keepdims=True)))
+        # The rounding is about eps |patch|^2; divided by this it is 1e-5 in float32 and 1e-11 in float64.
+        scale = variance * self.patch_size**2 * self.data.shape[3]
+        return (scale * jnp.finfo(dtype).eps ** 0.3).astype(dtype)
+
+
+def _along_edges(u, source, temperature, edges, radius):
+    """Means `(rows, edges, c)` of the pixels in the given columns, rows near the ends left out."""
+    weights = jnp.asarray(windows.band(u.shape[1], 2 * radius + 1, wraps=False)[list(edges)], u.dtype)
+    return jnp.swapaxes(border_means(u, source, temperature, weights, edges, radius).mean, 0, 1)
+
+
+# --- one patch size per noise level ---------------------------------------------------------------------------
+
+
+def by_level(
+    data: Float[ArrayLike, "n height width channels"],
+    sigmas: Float[ArrayLike, " levels"],
+    patch_sizes: Sequence[int],
+    **options: Any,
+) -> Piecewise:
+    """A `LocalDenoiser` of its own patch size at every positive level of a grid; neighbours of equal size share one.
+
+    Between levels the size changes at their geometric mean.
+
+    Args:
+        data: training images.
+        sigmas: noise grid.
+        patch_sizes: one per positive level, highest noise first.
+        **options: those of `LocalDenoiser`.
+
+    Raises:
+        ValueError: for a bad grid, as many sizes as there are not levels, or what `LocalDenoiser` rejects.
+    """
+    levels = np.asarray(checks.noise_grid(sigmas))[:-1]
+    sizes = check_patch_sizes(patch_sizes, len(levels))
+    changes = [i for i in range(1, len(sizes)) if sizes[i] != sizes[i - 1]]
+    edges = [float(np.sqrt(levels[i - 1] * levels[i])) for i in changes]
+    return Piecewise(edges, [LocalDenoiser(data, sizes[i], **options) for i in (0, *changes)])
+
+
+@pytree.dataclass
+class Calibration:
+    """Patch sizes that agree best with a network; made by `calibrate`.
+
+    Args:
+        patch_sizes: the best size at every positive level, highest noise first.
+        candidates: the sizes that were tried.
+        errors: mean squared difference of outputs, by level and candidate.
+    """
+
+    errors: Float[Array, "levels candidates"]
+    patch_sizes: tuple[int, ...] = pytree.static()
+    candidates: tuple[int, ...] = pytree.static()
+
+
+def calibrate(
+    network: Denoiser,
+    data: Float[ArrayLike, "n height width channels"],
+    sigmas: Float[ArrayLike, " levels"],
+    patch_sizes: Sequence[int],
+    zs: Float[ArrayLike, "m height width channels"],
+    *,
+    batch_size: int = 4,
+    **options: Any,
+) -> Calibration:
+    """Find k(sigma): at every level, the patch size whose output is nearest to the network's, on the network's states.
+
+    At level i both denoisers see the network's own state at `sigmas[i]`, the level at which the sampler will use the
+    result; `by_level(data, sigmas, calibration.patch_sizes)` is then the calibrated denoiser.
+
+    Args:
+        network: any denoiser.
+        data: training images.
+        sigmas: noise grid.
+        patch_sizes: candidates, odd.
+        zs: noises that the network's trajectories start from.
+        batch_size: states compared at once.
+        **options: those of `LocalDenoiser`.
+
+    Raises:
+        ValueError: for a bad grid, no or even candidates, or what `LocalDenoiser` rejects.
+    """
+    sigmas = checks.noise_grid(sigmas)
+    candidates = check_patch_sizes(patch_sizes)
+    zs = checks.examples("zs", zs, ndim=4)
+
+    @jax.jit
+    def states_and_outputs(network, zs):
+        states = jax.vmap(trajectory, (None, 0, None))(network, zs, sigmas)[:, :-1]
+        levels = sigmas[:-1].astype(zs.dtype)
+        return states, jax.vmap(jax.vmap(network), (0, None))(states, levels), levels
+
+    @jax.jit
+    def error(denoiser, states, outputs, levels):
+        def at_level(inputs):
+            of_one = lambda pair: jnp.mean(jnp.square(denoiser(pair[0], inputs[2]) - pair[1]))  # noqa: E731
+            return jnp.mean(jax.lax.map(of_one, inputs[:2], batch_size=min(batch_size, zs.shape[0])))
+
+        return jax.lax.map(at_level, (jnp.swapaxes(states, 0, 1), jnp.swapaxes(outputs, 0, 1), levels))
+
+    states, outputs, levels = states_and_outputs(network, zs)
+    errors = jnp.stack([error(LocalDenoiser(data, k, **options), states, outputs, levels) for k in candidates], axis=1)
+    best = np.argmin(np.asarray(errors), axis=1)
+    return Calibration(errors, tuple(candidates[i] for i in best), candidates)
+
+
+# --- input -----------------------------------------------------------------------------------------------------
+
+
+def _check_window(patch_size, shape, equivariant, boundary):
+    checks.positive_int("patch_size", patch_size)
+    checks.choice("boundary", boundary, get_args(Boundary))
+    allowed = ("circular", "interior", "broken") if equivariant else ("zero", "circular")
+    if boundary not in allowed:
+        kind = "an equivariant" if equivariant else "a non-equivariant"
+        raise ValueError(
+            f"boundary of {kind} denoiser must be one of {', '.join(map(repr, allowed))}, got {boundary!r}"
+        )
+    if patch_size % 2 == 0:
+        raise ValueError(f"patch_size must be odd (a window has a centre), got {patch_size}")
+    largest = min(shape) if boundary == "interior" else 2 * max(shape) - 1
+    if patch_size > largest:
+        raise ValueError(
+            f"patch_size must be at most {largest} for {shape} images and boundary {boundary!r}, got {patch_size}"
+        )
+
+
+def _integers(name, value):
+    value = jnp.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.integer):
+        raise ValueError(f"{name} must be integer, got {value.dtype}")
+    return value
+
+
+def _check_choice_of_images(n, labels, label, excluded):
+    if (labels is None) != (label is None):
+        raise ValueError("labels (of the images) and label (the class to use) go together: pass both or neither")
+    if labels is not None and labels.shape != (n,):
+        raise ValueError(f"labels must have one entry per image, shape {(n,)}, got {labels.shape}")
+    for name, value in (("label", label), ("excluded", excluded)):
+        if value is not None and value.ndim:
+            raise ValueError(f"{name} must be one integer, got shape {value.shape}; map over it with jax.vmap")
+    labels, label, excluded = (None if x is None else checks.known(x) for x in (labels, label, excluded))
+    counts = np.ones(n, bool)
+    if labels is not None and label is not None:
+        counts = labels == label
+        if not counts.any():
+            raise ValueError(f"label {label} has no image; labels are {np.unique(labels).tolist()}")
+    if excluded is not None:
+        if not -1 <= excluded < n:
+            raise ValueError(f"excluded must be the index of one of {n} images, or -1 for none, got {excluded}")
+        if excluded >= 0 and counts[excluded] and counts.sum() == 1:
+            raise ValueError(f"image {excluded} is the only one that counts; nothing is left if it is excluded")

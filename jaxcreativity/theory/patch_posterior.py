@@ -1,0 +1,344 @@
+"""The posterior over the patches of a training set, streamed: what the denoisers of `theory.local` are made of.
+
+For a query patch u and key patches v_j with centre pixels t_j this is the softmax-mean of `reduce`, with energies
+`E_j = |u - v_j|^2` and temperature `T = 2 sigma^2`, over chunks of images; nothing of size (queries x keys) is held.
+
+Precision: `E_j = |u|^2 - 2 u v_j + |v_j|^2` is one matrix product, but its rounding, about eps |v|^2, is divided by T.
+Where that could show, the leading keys are computed again by differences. Keys come in blocks (one column of windows
+of one image). The blocks with the smallest minima are kept apart, each with its partial sums; at the end their energies
+are recomputed. Every key is counted exactly once: the same sum, only more precisely.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcreativity import pytree, reduce
+from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.theory import windows
+
+NUM_KEPT = 8
+"""Blocks per query whose energies are recomputed by differences."""
+
+MASKED = 1e18
+"""Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
+
+
+@pytree.dataclass
+class Keys:
+    """How the keys, `h x w` windows an image, are cut from an image.
+
+    Args:
+        margins: what an image is padded with by wrapping, `(rows, columns)`.
+        size: height and width of a window.
+        centre: row and column of the key's own pixel in its window.
+        rows: range of the first rows of the windows, in the padded image.
+        columns: range of their first columns.
+    """
+
+    margins: tuple[windows.Reach, windows.Reach] = pytree.static()
+    size: tuple[int, int] = pytree.static()
+    centre: tuple[int, int] = pytree.static()
+    rows: windows.Range = pytree.static()
+    columns: windows.Range = pytree.static()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(h, w)`."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    @property
+    def first_centre(self) -> tuple[int, int]:
+        """Row and column, in the image as it was before padding, of the pixel in the middle of the first key."""
+        firsts = self.rows[0], self.columns[0]
+        return tuple(f + c - m[0] for f, c, m in zip(firsts, self.centre, self.margins, strict=True))
+
+    def cut(self, images: Float[Array, "n height width c"]) -> tuple[Array, Array]:
+        """Patches `(n, h, w, d)` and their centre pixels `(n, h, w, c)`."""
+        images = windows.pad(images, *self.margins)
+        (down, right), (h, w) = self.centre, self.shape
+        top, left = self.rows[0] + down, self.columns[0] + right
+        return windows.cut(images, self.size, self.rows, self.columns), images[:, top : top + h, left : left + w]
+
+    def cut_column(
+        self, image: Float[Array, "height width c"], column: Int[Array, ""]
+    ) -> tuple[Float[Array, "h d"], Float[Array, "h c"]]:
+        """Patches and centre pixels of one of the w columns of keys."""
+        image = windows.pad(image, *self.margins)
+        strip = jax.lax.dynamic_slice_in_dim(image, self.columns[0] + column, self.size[1], axis=1)
+        (down, right), top = self.centre, self.rows[0]
+        patches = windows.cut(strip, self.size, self.rows, (0, 1))[:, 0]
+        return patches, strip[top + down : top + down + self.shape[0], right]
+
+
+@pytree.dataclass
+class Kept:
+    """Blocks kept apart, per query: their partial sums, and where they are (image, column of keys)."""
+
+    part: reduce.Partial
+    image: Int[Array, "*q kept"]
+    column: Int[Array, "*q kept"]
+
+
+@pytree.dataclass
+class Nearest:
+    """The key nearest to each query: its image, and its row and column among the keys."""
+
+    image: Int[Array, "*q"]
+    row: Int[Array, "*q"]
+    column: Int[Array, "*q"]
+
+
+@pytree.dataclass
+class Source:
+    """The training images, and which of them count.
+
+    Args:
+        data: images.
+        mean: what is subtracted from every pixel before patches are compared.
+        valid: which images count.
+        chunk_size: images held at once; need not divide their number. By default as many as stay in the cache.
+        turned: whether rows and columns are exchanged.
+    """
+
+    data: Float[Array, "n height width c"]
+    mean: Float[Array, "c"]
+    valid: Bool[Array, " n"]
+    chunk_size: int | None = pytree.static(default=None)
+    turned: bool = pytree.static(default=False)
+
+    def transposed(self) -> "Source":
+        """The same images, rows and columns exchanged."""
+        return dataclasses.replace(self, turned=not self.turned)
+
+    def scan(self, one_chunk, carry, numbers_per_image):
+        """Fold `one_chunk(carry, images, usable, first) -> carry` over chunks of centred images.
+
+        Chunks without a `chunk_size` are as large as `numbers_per_image`, the temporary memory, lets them.
+        """
+        n = self.data.shape[0]
+        num_chunks = -(-n // (self.chunk_size or max(1, _budget() // numbers_per_image)))
+        chunk = -(-n // num_chunks)
+
+        @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
+        def body(carry, start):
+            # The last chunk is moved back to end with the data; images already seen do not count again.
+            first = jnp.minimum(start, n - chunk)
+            cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk)  # noqa: E731
+            usable = cut(self.valid) & (first + jnp.arange(chunk) >= start)
+            return one_chunk(carry, self.centred(cut(self.data)), usable, first), None
+
+        return jax.lax.scan(body, carry, chunk * jnp.arange(num_chunks))[0]
+
+    def centred(self, images: Array) -> Array:
+        """Some of the images, less the mean."""
+        images = jnp.swapaxes(images, -3, -2) if self.turned else images
+        return images.astype(self.mean.dtype) - self.mean.reshape((1,) * (images.ndim - 1) + (-1,))
+
+
+def local_means(
+    y: Float[Array, "height width c"],
+    source: Source,
+    temperature: Float[Array, ""],
+    row_weights: Float[Array, "height height"],
+    column_weights: Float[Array, "width width"],
+) -> reduce.Partial:
+    """Posterior of every pixel over the images, at its own position only.
+
+    The energy at (a, b) is `sum_ij row_weights[a, i] column_weights[b, j] |y_ij - x_ij|^2`: windows are 0 and 1 there.
+    All terms are positive, so there is no cancellation.
+    """
+
+    def one_chunk(total, images, usable, first):
+        squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
+        energies = jnp.einsum("ai,nij,bj->abn", row_weights, squares, column_weights, precision="highest")
+        energies = jnp.where(usable.reshape(1, 1, -1), energies, MASKED)
+        return reduce.merge(total, _partial(energies, images, temperature, "abn,nabc->abc"), temperature)
+
+    return source.scan(one_chunk, _empty(y.shape[:2], y.shape[2], y.dtype), y.size)
+
+
+def border_means(
+    y: Float[Array, "height width c"],
+    source: Source,
+    temperature: Float[Array, ""],
+    weights: Float[Array, "edges width"],
+    columns: tuple[int, ...],
+    radius: int,
+) -> reduce.Partial:
+    """Posterior of the pixels of some columns over all images and rows, each in its own column.
+
+    Queries `(edges, h)` and keys are the rows at least r from both ends. The energy of rows a and a' is
+    `sum_{|i| <= r} sum_j weights[e, j] |y_{a+i,j} - x_{a'+i,j}|^2`: along a row, windows are 0 and 1 in `weights`.
+    """
+    height, width, channels = y.shape
+    h = height - 2 * radius
+
+    def one_chunk(total, images, usable, first):
+        differences = y[None, :, None] - images[:, None]  # (n, row of y, row of x, column, c)
+        squares = jnp.sum(jnp.square(differences), axis=-1)
+        squares = jnp.einsum("ec,nstc->esnt", weights, squares, precision="highest")
+        energies = sum(squares[:, i : i + h, :, i : i + h] for i in range(2 * radius + 1))  # down both images
+        energies = jnp.where(usable.reshape(1, 1, -1, 1), energies, MASKED).reshape(*energies.shape[:2], -1)
+        values = images[:, radius : radius + h, jnp.asarray(columns)]  # (n, row, edge, c)
+        values = values.reshape(-1, len(columns), channels)
+        return reduce.merge(total, _partial(energies, values, temperature, "eqk,kec->eqc"), temperature)
+
+    return source.scan(one_chunk, _empty((len(columns), h), channels, y.dtype), height * height * width)
+
+
+def patch_means(
+    queries: Float[Array, "q d"],
+    keys: Keys,
+    source: Source,
+    temperature: Float[Array, ""],
+    num_kept: int,
+    scale: Float[Array, " d"] | None = None,
+) -> tuple[reduce.Partial, Nearest | None]:
+    """Posterior of every query patch over all keys; the `num_kept` leading blocks of each by differences.
+
+    With `scale`, the entries of all patches are multiplied by it before they are compared.
+
+    Returns:
+        The partial sums, and the nearest key (`None` if no blocks are kept).
+    """
+    scale = jnp.ones(queries.shape[1], queries.dtype) if scale is None else scale
+    queries = queries * scale[None]
+    q, channels = queries.shape[0], source.data.shape[-1]
+    squares = jnp.sum(jnp.square(queries), axis=-1)
+    doubled = -2 * queries
+    h, w = keys.shape
+
+    def one_chunk(carry, images, usable, first):
+        rest, kept = carry
+        patches, centres = keys.cut(images)
+        patches = patches * scale.reshape(1, 1, 1, -1)
+        n = images.shape[0]
+        norms = jnp.where(usable.reshape(-1, 1, 1), jnp.sum(jnp.square(patches), axis=-1), MASKED)
+        products = jnp.matmul(doubled, patches.reshape(n * h * w, -1).T, precision="highest")
+        energies = products + norms.reshape(1, -1)
+        if not num_kept:
+            part = _partial(energies, centres.reshape(-1, channels), temperature, "qk,kc->qc")
+            return reduce.merge(rest, part, temperature), kept
+        # One block per image and column of keys.
+        energies = jnp.swapaxes(energies.reshape(q, n, h, w), 2, 3).reshape(q, n * w, h)
+        values = jnp.swapaxes(centres, 1, 2).reshape(n * w, h, channels)
+        blocks = _partial(energies, values, temperature, "qbh,bhc->qbc")
+        place = (jnp.broadcast_to(x.reshape(1, -1), (q, n * w)) for x in jnp.divmod(jnp.arange(n * w), w))
+        image, column = place
+        kept, others = _keep(kept, Kept(blocks, first + image, column))
+        return reduce.merge(rest, _combine(others, temperature), temperature), kept
+
+    kept = None
+    if num_kept:
+        nowhere = jnp.zeros((q, num_kept), int)
+        kept = Kept(_empty((q, num_kept), channels, squares.dtype), nowhere, nowhere)
+    start = (_empty((q,), channels, squares.dtype), kept)
+    rest, kept = source.scan(one_chunk, start, h * w * max(queries.shape))
+    rest = reduce.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
+    if not num_kept:
+        return rest, None
+    part, nearest = _recompute(queries, keys, source, temperature, kept, scale)
+    return reduce.merge(rest, part, temperature), nearest
+
+
+def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.Partial, Nearest]:
+    """Partial sums of the kept blocks, by differences, and the nearest key in them."""
+    num_kept, h = kept.image.shape[1], keys.shape[0]
+
+    def one_query(inputs):
+        query, image, column, counts = inputs
+        patches, centres = jax.vmap(keys.cut_column)(source.centred(source.data[image]), column)
+        differences = patches * scale.reshape(1, 1, -1) - query.reshape(1, 1, -1)
+        energies = jnp.sum(jnp.square(differences), axis=-1)
+        energies = jnp.where(counts[:, None], energies, MASKED).reshape(-1)
+        nearest = jnp.argmin(energies)
+        part = _partial(energies, centres.reshape(num_kept * h, -1), temperature, "k,kc->c")
+        return part, Nearest(image[nearest // h], nearest % h, column[nearest // h])
+
+    # An image that was masked, and a place that was never filled, do not count.
+    counts = kept.part.min_energy < MASKED / 2
+    q, d = queries.shape
+    most = max(1, 2**21 // (num_kept * max(h * d, source.data[0].size)))
+    batch = max(b for b in range(1, min(q, most) + 1) if q % b == 0)  # a remainder would be compiled as well
+    return jax.lax.map(one_query, (queries, kept.image, kept.column, counts), batch_size=batch)
+
+
+def _keep(kept: Kept, blocks: Kept) -> tuple[Kept, reduce.Partial]:
+    """The blocks with the smallest minima of both, and the partial sums of all others."""
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), kept, blocks)
+    num_kept, num_both = kept.image.shape[1], both.image.shape[1]
+    _, chosen = jax.lax.top_k(-jax.lax.stop_gradient(both.part.min_energy), num_kept)
+    first = jax.tree.map(lambda x: jax.vmap(lambda row, at: row[at])(x, chosen), both)
+    is_chosen = jnp.any(chosen[:, :, None] == jnp.arange(num_both).reshape(1, 1, -1), axis=1)
+    others = reduce.Partial(
+        jnp.where(is_chosen, MASKED, both.part.min_energy),
+        jnp.where(is_chosen[..., None], 0, both.part.weighted_sum),
+        jnp.where(is_chosen, 0, both.part.weight),
+    )
+    return first, others
+
+
+def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
+    """`2 sigma^2`, kept from 0 so far that its inverse times the distance of equal keys is 0 and not NaN."""
+    return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
+
+
+def _partial(energies, values, temperature, subscripts) -> reduce.Partial:
+    """Partial sums over the last axis of the energies; `subscripts` contract weights with values."""
+    smallest = jax.lax.stop_gradient(energies.min(axis=-1))
+    weights = _exp((smallest[..., None] - energies) * (1 / temperature))  # one division, not one a key
+    # The weights' own sum is one more column of the same product.
+    values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
+    sums = jnp.einsum(subscripts, weights, values, precision="highest")
+    return reduce.Partial(smallest, sums[..., :-1], sums[..., -1])
+
+
+def _exp(x):
+    """`exp(x)` for x <= 0."""
+    if x.dtype == jnp.float32 and jax.default_backend() == "cpu":
+        return _quick_exp(x)
+    return jnp.exp(x)
+
+
+@jax.custom_jvp
+def _quick_exp(x):
+    """`exp(x)` for x <= 0 in float32 to a relative 2e-7 + 1e-7 |x|, at least 1e-38; half the operations of XLA's.
+
+    `2^(n + f)` with n a whole number: a polynomial for `2^f`, n added to the exponent's bits.
+    """
+    x = jnp.maximum(x * np.float32(1.4426950408889634), np.float32(-125.0))
+    shifted = x + np.float32(1.5 * 2**23)  # the last bits of its mantissa are n
+    f = x - (shifted - np.float32(1.5 * 2**23))
+    power = jnp.full_like(f, _POWER_OF_TWO[0])
+    for coefficient in _POWER_OF_TWO[1:]:
+        power = power * f + coefficient
+    bits = jax.lax.bitcast_convert_type(shifted, jnp.int32) << 23
+    return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(power, jnp.int32) + bits, jnp.float32)
+
+
+_quick_exp.defjvps(lambda tangent, value, x: tangent * value)
+# Minimises the largest relative error on [-1/2, 1/2]; highest power first.
+_POWER_OF_TWO = np.float32([0.00132765, 0.00967554, 0.05550713, 0.2402212, 0.69314697, 1.00000007])
+
+
+def _combine(parts, temperature) -> reduce.Partial:
+    """One partial sum of many along the last axis of the queries."""
+    smallest = jax.lax.stop_gradient(parts.min_energy.min(axis=-1))
+    scale = jnp.exp((smallest[..., None] - parts.min_energy) / temperature)
+    weighted_sum = jnp.sum(parts.weighted_sum * scale[..., None], axis=-2)
+    return reduce.Partial(smallest, weighted_sum, jnp.sum(parts.weight * scale, axis=-1))
+
+
+def _budget() -> int:
+    """Numbers of temporary memory in a chunk: within the cache of a CPU, enough to fill an accelerator."""
+    return 2**21 if jax.default_backend() == "cpu" else 2**25
+
+
+def _empty(queries, channels, dtype) -> reduce.Partial:
+    return reduce.Partial(
+        jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype)
+    )
