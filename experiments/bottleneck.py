@@ -4,7 +4,7 @@
     python -m experiments.bottleneck --dataset mnist --image-size 14 --num-images 4096
     python -m experiments.bottleneck --parts capacity --counts 16 32 64 128 256 512 1024 2048 \
         --widths 16 32 64 128 256 512 1024 2048 --dataset mnist --image-size 8    # the full capacity sweep
-    python -m experiments.bottleneck --small              # a minute: part of `make demo`
+    python -m experiments.bottleneck --small              # few sizes, short training: part of `make demo`
     python -m experiments.bottleneck --help
 
 Four parts, each closed form against trained network:

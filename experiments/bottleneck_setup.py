@@ -47,7 +47,7 @@ class Config:
     batch_size: int = 32
     num_samples: int = 512
     small: bool = False
-    """Few sizes and short training, for `make demo`."""
+    """Few sizes and short training, for `make demo`; overrides the sizes above."""
     seed: int = 0
     name: str | None = None
     """Name of the run's folder; bottleneck-<dataset> by default."""
