@@ -12,6 +12,8 @@ PYTEST_OPTIONS ?= -n auto --dist loadfile
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
 	$(BIN)/python -m experiments.polynomial --small
+	$(BIN)/python -m experiments.bottleneck --small
+	$(BIN)/python -m experiments.local --small
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)

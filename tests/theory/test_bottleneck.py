@@ -198,7 +198,6 @@ def test_best_projection_beats_pca_and_finds_the_best_angle():
     )
     direction = np.asarray(found.projection)[0]
     assert abs(found.pca_projection[0, 1]) > 0.9
-    # Standard errors of the losses, measured over 50 keys: 5 % and 1.5 %.
     assert float(found.loss) == pytest.approx(exact_loss(direction, sigmas), rel=0.2)
     assert float(found.pca_loss) == pytest.approx(exact_loss(np.asarray(found.pca_projection)[0], sigmas), rel=0.06)
     assert exact_loss(direction, sigmas) < 1.05 * scan.min()
