@@ -26,7 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import runs
-from jaxcreativity import data, networks, plotting, sample, schedules, training, trajectory
+from jaxcreativity import data, networks, plotting, schedules, training, trajectory
 from jaxcreativity.metrics.agreement import agreement
 from jaxcreativity.metrics.neighbours import nearest_neighbours
 from jaxcreativity.theory import local
@@ -72,6 +72,9 @@ class Config:
     output: str = "runs"
     progress: bool = True
 
+
+MAX_CANDIDATES = 100
+"""Effective number of patches up to which a pixel is drawn as coming from the nearest."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "small": {
@@ -135,15 +138,20 @@ def main(config: Config) -> dict[str, Any]:
     say(f"calibrated: {time.perf_counter() - started:.0f} s")
 
     machines = {name: local.by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
-    draw = jax.jit(lambda denoiser, z: jax.lax.map(lambda z: sample(denoiser, z, sigmas), z, batch_size=8))
-    of_network = np.asarray(draw(network, z))
-    empirical = np.asarray(draw(EmpiricalDenoiser(x, chunk_size=4096), z))
-    samples = {name: np.asarray(draw(machine, z)) for name, machine in machines.items()}
+    # The last two states: the sample, and what the last step made it from.
+    run = lambda denoiser, z: trajectory(denoiser, z, sigmas)[-2:]  # noqa: E731
+    draw = jax.jit(lambda denoiser, z: jax.lax.map(lambda z: run(denoiser, z), z, batch_size=8))
+    of_network = np.asarray(draw(network, z))[:, 1]
+    empirical = np.asarray(draw(EmpiricalDenoiser(x, chunk_size=4096), z))[:, 1]
+    states = {name: np.asarray(draw(machine, z)) for name, machine in machines.items()}
+    samples = {name: pair[:, 1] for name, pair in states.items()}
     say(f"sampled: {time.perf_counter() - started:.0f} s")
 
     metrics = _compare(of_network, empirical, samples, sizes, calibration)
     metrics["seconds"] = time.perf_counter() - started
-    _plot(folder, config, x, z, of_network, empirical, samples["calibrated"], machines["calibrated"], sigmas)
+    _plot(folder, config, x, z, of_network, empirical, samples["calibrated"])
+    traced = _provenance_figure(x, states["calibrated"][:5], machines["calibrated"].denoisers[-1], sigmas[-2])
+    plotting.save(traced, folder / "provenance.png")
     runs.write_json(folder / "metrics.json", metrics)
     summary = _summary(config, len(x), metrics)
     runs.write_text(folder / "summary.md", summary)
@@ -186,7 +194,7 @@ def _compare(of_network, empirical, samples, sizes, calibration) -> dict[str, An
     }
 
 
-def _plot(folder, config, x, z, of_network, empirical, els, machine, sigmas) -> None:
+def _plot(folder, config, x, z, of_network, empirical, els) -> None:
     shown = slice(0, min(10, len(z)))
     nearest = nearest_neighbours(jnp.asarray(of_network[shown]), x).indices[:, 0]
     noise = np.clip(np.asarray(z[shown]) / 3, -1, 1)
@@ -206,26 +214,23 @@ def _plot(folder, config, x, z, of_network, empirical, els, machine, sigmas) -> 
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
     axes.set_title(f"{config.dataset}, {config.network}: {len(z)} seeds", fontsize=10)
     plotting.save(figure, folder / "scatter.png")
-    plotting.save(_provenance_figure(x, z, machine, sigmas), folder / "provenance.png")
 
 
-def _provenance_figure(x, z, machine, sigmas, columns: int = 5) -> Figure:
-    """Of the last step: image, number of the source of every pixel, effective number of candidates, main source."""
-    columns = min(columns, len(z))
+def _provenance_figure(x, states, denoiser, sigma) -> Figure:
+    """Of the last step: sample, source of every pixel (a colour each), effective number of candidates, main source."""
+    columns = len(states)
     figure = Figure(figsize=(1.6 * columns + 1.2, 6.6), dpi=150, layout="constrained")
     axes = figure.subplots(4, columns, squeeze=False)
-    last = machine.denoisers[-1]
-    states = jax.jit(jax.vmap(trajectory, (None, 0, None)))(machine, z[:columns], sigmas)
-    for column, states_of_one in enumerate(states):
-        traced = jax.tree.map(np.asarray, provenance(last, states_of_one[-2], sigmas[-2]))
+    for column, (before, image) in enumerate(states):
+        traced = jax.tree.map(np.asarray, provenance(denoiser, before, sigma))
         grey = lambda image: np.clip(np.asarray(image).mean(axis=-1), -1, 1)  # noqa: E731
         sources, ranks = np.unique(traced.image, return_inverse=True)
-        known = traced.image >= 0
+        known = traced.candidates < MAX_CANDIDATES  # elsewhere the nearest of many says nothing; NaN at the border
         colours = np.where(
             known, np.random.default_rng(0).permutation(len(sources))[ranks.reshape(known.shape)], np.nan
         )
         main = np.bincount(traced.image[known]).argmax() if known.any() else 0
-        axes[0, column].imshow(grey(states_of_one[-1]), cmap="gray", vmin=-1, vmax=1)
+        axes[0, column].imshow(grey(image), cmap="gray", vmin=-1, vmax=1)
         axes[1, column].imshow(colours, cmap="turbo")
         counts = axes[2, column].imshow(np.log10(traced.candidates), cmap="viridis", vmin=0)
         figure.colorbar(counts, ax=axes[2, column], shrink=0.7).ax.tick_params(labelsize=5)

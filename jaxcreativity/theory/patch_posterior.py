@@ -311,13 +311,13 @@ def _quick_exp(x):
     `2^(n + f)` with n a whole number: a polynomial for `2^f`, n added to the exponent's bits.
     """
     x = jnp.maximum(x * np.float32(1.4426950408889634), np.float32(-125.0))
-    shifted = x + np.float32(1.5 * 2**23)  # the last bits of its mantissa are n
-    f = x - (shifted - np.float32(1.5 * 2**23))
+    n = jax.lax.round(x, jax.lax.RoundingMethod.TO_NEAREST_EVEN)
+    f = x - n
     power = jnp.full_like(f, _POWER_OF_TWO[0])
     for coefficient in _POWER_OF_TWO[1:]:
         power = power * f + coefficient
-    bits = jax.lax.bitcast_convert_type(shifted, jnp.int32) << 23
-    return jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(power, jnp.int32) + bits, jnp.float32)
+    bits = jax.lax.bitcast_convert_type(power, jnp.int32) + (n.astype(jnp.int32) << 23)
+    return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
 _quick_exp.defjvps(lambda tangent, value, x: tangent * value)
