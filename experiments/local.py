@@ -82,7 +82,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "num_pairs": 16, "num_calibration": 2, "patch_sizes": (3, 7, 13),
     },
     "cpu": {
-        "image_size": 14, "num_images": 1000, "depth": 6, "width": 32, "train_steps": 12_000, "batch_size": 6,
+        "image_size": 14, "num_images": 1000, "depth": 6, "width": 32, "train_steps": 4000, "batch_size": 6,
         "num_pairs": 64, "num_calibration": 8, "patch_sizes": (3, 5, 7, 9, 11, 13),
     },
     "published": {

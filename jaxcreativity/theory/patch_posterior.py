@@ -13,7 +13,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcreativity import pytree, reduce
@@ -290,39 +289,11 @@ def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
 def _partial(energies, values, temperature, subscripts) -> reduce.Partial:
     """Partial sums over the last axis of the energies; `subscripts` contract weights with values."""
     smallest = jax.lax.stop_gradient(energies.min(axis=-1))
-    weights = _exp((smallest[..., None] - energies) * (1 / temperature))  # one division, not one a key
+    weights = jnp.exp((smallest[..., None] - energies) * (1 / temperature))  # one division, not one a key
     # The weights' own sum is one more column of the same product.
     values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
     sums = jnp.einsum(subscripts, weights, values, precision="highest")
     return reduce.Partial(smallest, sums[..., :-1], sums[..., -1])
-
-
-def _exp(x):
-    """`exp(x)` for x <= 0."""
-    if x.dtype == jnp.float32 and jax.default_backend() == "cpu":
-        return _quick_exp(x)
-    return jnp.exp(x)
-
-
-@jax.custom_jvp
-def _quick_exp(x):
-    """`exp(x)` for x <= 0 in float32 to a relative 2e-7 + 1e-7 |x|, at least 1e-38; half the operations of XLA's.
-
-    `2^(n + f)` with n a whole number: a polynomial for `2^f`, n added to the exponent's bits.
-    """
-    x = jnp.maximum(x * np.float32(1.4426950408889634), np.float32(-125.0))
-    n = jax.lax.round(x, jax.lax.RoundingMethod.TO_NEAREST_EVEN)
-    f = x - n
-    power = jnp.full_like(f, _POWER_OF_TWO[0])
-    for coefficient in _POWER_OF_TWO[1:]:
-        power = power * f + coefficient
-    bits = jax.lax.bitcast_convert_type(power, jnp.int32) + (n.astype(jnp.int32) << 23)
-    return jax.lax.bitcast_convert_type(bits, jnp.float32)
-
-
-_quick_exp.defjvps(lambda tangent, value, x: tangent * value)
-# Minimises the largest relative error on [-1/2, 1/2]; highest power first.
-_POWER_OF_TWO = np.float32([0.00132765, 0.00967554, 0.05550713, 0.2402212, 0.69314697, 1.00000007])
 
 
 def _combine(parts, temperature) -> reduce.Partial:

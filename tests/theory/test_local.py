@@ -105,19 +105,6 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, kept):
     assert (max(errors) < 1e-4) == (kept > 0), errors
 
 
-def test_quick_exponential():
-    """Compiled, as it is used: XLA must not simplify the rounding away."""
-    x = np.linspace(-80, 0, 20_001).astype(np.float32)
-    expected = np.exp(x.astype(np.float64))
-    for got in (jax.jit(patch_posterior._quick_exp)(x), patch_posterior._quick_exp(jnp.asarray(x))):
-        assert (np.abs(got - expected) / expected <= 2.5e-7 + 1e-7 * np.abs(x)).all()
-    far = jax.jit(patch_posterior._quick_exp)(np.float32([-1e3, -1e30, -np.inf]))
-    assert (far >= 0).all()
-    assert (far < 1e-37).all()
-    slope = jax.jit(jax.vmap(jax.grad(patch_posterior._quick_exp)))(x)
-    np.testing.assert_allclose(slope, expected, rtol=1e-5)
-
-
 @all_modes
 def test_patch_that_covers_the_image_is_the_empirical_denoiser(digits, mode):
     x = digits[:20, 1:, 1:]  # odd sides
