@@ -121,7 +121,7 @@ def _nearest(queries, data, k, exclude_self, chunk):
     num_blocks = -(-num_queries // block)
     fixed = jax.lax.stop_gradient(data)
     centre = fixed.mean(axis=0)
-    norms = jnp.sum(jnp.square(fixed - centre[None]), axis=1)
+    norms = jax.lax.map(lambda x: jnp.sum(jnp.square(x - centre)), fixed, batch_size=chunk)
 
     def one_block(start):
         # The last block repeats the last query.
