@@ -121,7 +121,9 @@ def _nearest(queries, data, k, exclude_self, chunk):
     num_blocks = -(-num_queries // block)
     fixed = jax.lax.stop_gradient(data)
     centre = fixed.mean(axis=0)
-    norms = jax.lax.map(lambda x: jnp.sum(jnp.square(x - centre)), fixed, batch_size=chunk)
+    # By index, a chunk at a time: mapped over the rows themselves, XLA would copy all of them.
+    norm2 = lambda i: jnp.sum(jnp.square(fixed[i] - centre))  # noqa: E731
+    norms = jax.lax.map(norm2, jnp.arange(data.shape[0]), batch_size=chunk)
 
     def one_block(start):
         # The last block repeats the last query.
