@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "experiments.polynomial"]
 SETTINGS = ["--degrees", "3", "--num-targets", "5000", "--num-samples", "5000", "--train-steps", "400",
@@ -16,6 +18,7 @@ def run(*arguments):
     return subprocess.run([*COMMAND, *arguments], cwd=PROJECT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_trained_networks_generate_the_predicted_laws(tmp_path):
     done = run(*SETTINGS, "--output", str(tmp_path))
     assert done.returncode == 0, done.stderr

@@ -67,6 +67,7 @@ def test_discrepancy_of_known_denoisers(x):
     np.testing.assert_allclose(probing.discrepancy(denoiser, shifted, z, GRID, "correlation"), 0.0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_memory_of_a_gradient_is_bounded_by_rematerialisation(digits):
     """Compiled temporary memory of the gradient through 100 steps against that through 10."""
     x = jnp.asarray(digits[:40], jnp.float32)

@@ -12,6 +12,8 @@ from jax.scipy.stats import norm
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, polynomial
 
+pytestmark = pytest.mark.slow  # minutes of compilation on two cores
+
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMA_MAX, SIGMA_MIN = 20.0, 0.01
 EXPONENTIAL = jnp.array([float(math.factorial(k)) for k in range(9)])
@@ -37,7 +39,6 @@ def cubic():
     return polynomial.from_moments(TWO_MODES, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moments", [TWO_MODES, EXPONENTIAL])
 def test_law_of_a_finite_grid_is_that_of_the_sampler(moments, key):
     denoiser, n = polynomial.from_moments(moments, 3), 20_000
@@ -84,7 +85,6 @@ def test_degree_one_generates_the_gaussian_of_the_linear_theory(digits):
     np.testing.assert_allclose(moments[2] - moments[1] ** 2, jnp.diagonal(pixelwise.covariance), rtol=1e-8)
 
 
-@pytest.mark.slow
 def test_moments_are_those_of_samples(cubic, key):
     x = draw(cubic, jax.random.normal(key, (200_000,)))
     moments = polynomial.generated_moments(cubic, GRID, 8)
@@ -93,7 +93,6 @@ def test_moments_are_those_of_samples(cubic, key):
         assert abs(jnp.mean(x**k) - moments[k]) < 4 * error
 
 
-@pytest.mark.slow
 def test_gradients_match_finite_differences():
     x = jnp.array([-1.1, -0.4, 0.2, 0.9, 1.05])
 
@@ -185,7 +184,6 @@ def test_bernoulli_map(moments, bounded):
         np.testing.assert_allclose(counted, 2 * norm.cdf(low), rtol=1e-12)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("degree", "moments"), [
     (2, [1.0] + [0.2] * 4),  # atoms 0 and 1, the second of probability 0.2
     (3, [1.0] + [0.1 * ((k + 1) % 2) for k in range(1, 7)]),  # atoms -1, 0, 1; the outer ones of 0.05 each
@@ -207,7 +205,6 @@ def test_blow_up_probability_is_the_count_over_a_million_seeds(degree, moments, 
         assert abs(counted - expected) < 4 * math.sqrt(max(expected, 1e-6) / z.size), (counted, expected)
 
 
-@pytest.mark.slow
 def test_gradient_of_the_blow_up_probability_is_that_of_the_pole():
     def of_the_pole(moments):
         (_, _), (c, d) = polynomial.moebius_map(moments, SIGMA_MAX, SIGMA_MIN)
