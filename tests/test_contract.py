@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from registry import CASES
+
+from tests.registry import CASES
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
 

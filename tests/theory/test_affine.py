@@ -9,7 +9,7 @@ from jaxcreativity import sample, schedules
 from jaxcreativity.theory import affine, linear
 from jaxcreativity.theory.affine import AffineDenoiser
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from theory.test_linear import assert_moments, dense_chain
+from tests.theory.test_linear import assert_moments, dense_chain
 
 SHAPE = (2, 2, 1)
 SIGMAS = np.array([5.0, 2.0, 0.7, 0.2, 0.0])

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.integrate
-from registry import make_images
 
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear
+from tests.registry import make_images
 
 IMAGES = make_images(3, 60, 3, 4, 2)  # more images than entries: every eigenvalue is positive and distinct
 SHAPE = IMAGES.shape[1:]

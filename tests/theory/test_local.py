@@ -11,7 +11,7 @@ from jaxcreativity import data
 from jaxcreativity.theory import patch_posterior
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.local import LocalDenoiser
-from theory.brute_patches import posterior_means
+from tests.theory.brute_patches import posterior_means
 
 MODES = {
     "LS-zero": {"equivariant": False, "boundary": "zero"},

@@ -12,7 +12,7 @@ from jaxcreativity.theory.local import LocalDenoiser
 from jaxcreativity.theory.patch_sizes import response_energy, smallest_window
 from jaxcreativity.theory.provenance import provenance
 from jaxcreativity.theory.soft_window import SoftWindowDenoiser, fit_lengths
-from theory import brute_patches
+from tests.theory import brute_patches
 
 GRID = schedules.grid(schedules.log_linear(0.1, 4.0), 3)
 LS = {"equivariant": False, "boundary": "zero"}
