@@ -22,7 +22,6 @@ finished networks, from which a killed run resumes.
 
 import dataclasses
 import math
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -52,8 +50,6 @@ from experiments.bottleneck_setup import (
 from jaxcreativity import data, networks, plotting, trajectory
 from jaxcreativity.metrics.agreement import agreement
 from jaxcreativity.theory import bottleneck, linear
-
-matplotlib.use("agg")
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -324,14 +320,5 @@ Largest rank: singular values above 1e-10 of the largest, float64, over all leve
     )
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)

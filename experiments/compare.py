@@ -12,7 +12,6 @@ To add an architecture, add one line to `ENTRIES`.
 """
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -382,14 +381,5 @@ memorised.
 """
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)

@@ -13,7 +13,6 @@ the network's checkpoints. A killed run resumes when started again.
 """
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,6 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -32,8 +30,6 @@ from jaxcreativity.metrics.neighbours import nearest_neighbours
 from jaxcreativity.theory import local
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.provenance import provenance
-
-matplotlib.use("agg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,14 +281,5 @@ Patch sizes, highest noise first:
 """
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)

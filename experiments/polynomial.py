@@ -16,14 +16,12 @@ to order 5. Degree 2 sees moments up to 4, so it must generate the same law from
 
 import dataclasses
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 import scipy.stats
 from matplotlib.figure import Figure
@@ -32,8 +30,6 @@ from experiments import runs
 from jaxcreativity import data, networks, plotting, sample, schedules, training
 from jaxcreativity.theory import linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-
-matplotlib.use("agg")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,14 +284,5 @@ Images from polynomials of a {config.kernel_size} × {config.kernel_size} patch 
 """
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)

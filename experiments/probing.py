@@ -12,7 +12,6 @@ five figures and the network's checkpoints. A killed run resumes when started ag
 """
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -328,14 +327,5 @@ Gradient ascent on the noise, its norm fixed: mean squared distance of theory (l
 """
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except (ValueError, FloatingPointError) as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)

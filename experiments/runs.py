@@ -1,4 +1,4 @@
-"""The folder of one run: resolved configuration, versions and commit, metrics, tables."""
+"""The command line and the folder of a run: resolved configuration, versions and commit, metrics, tables."""
 
 import dataclasses
 import importlib.metadata
@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,22 @@ def open_run(folder: str | Path, config: Any) -> Path:
     write_json(path, resolved)
     write_json(folder / "environment.json", environment())
     return folder
+
+
+def cli(main: Callable[[Any], Any], config: type, description: str) -> None:
+    """Run an experiment with the settings of the command line; bad settings and data end it with their message.
+
+    Args:
+        main: configuration -> anything.
+        config: dataclass whose fields are the settings.
+        description: the experiment's docstring.
+    """
+    import tyro
+
+    try:
+        main(tyro.cli(config, description=description))
+    except (ValueError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
 
 
 def environment() -> dict[str, Any]:
