@@ -29,11 +29,14 @@ class Partial:
 
 def partial(
     energies: Float[Array, "*queries keys"],
-    values: Float[Array, "keys *value"],
+    values: Float[Array, "keys *values"],
     temperature: Float[Array, ""],
     valid: Bool[Array, " keys"] | None = None,
+    subscripts: str | None = None,
 ) -> Partial:
     """Softmax-mean of one chunk, weights `exp(-(E - min E) / T)`.
+
+    All queries share the values, unless `subscripts` of `jnp.einsum` say how weights and values contract.
 
     The minimum is subtracted *before* the division: scaled first, float32 loses the differences, and XLA may fuse the
     product into a softmax that returns NaN. Keys that are not `valid` get weight 0; their energies must be finite
@@ -43,7 +46,10 @@ def partial(
     weights = jnp.exp(-(energies - smallest[..., None]) / _positive(temperature))
     if valid is not None:
         weights = weights * jnp.broadcast_to(valid, weights.shape).astype(weights.dtype)
-    weighted_sum = jnp.tensordot(weights, values, axes=1, precision="highest")
+    if subscripts is None:
+        weighted_sum = jnp.tensordot(weights, values, axes=1, precision="highest")
+    else:
+        weighted_sum = jnp.einsum(subscripts, weights, values, precision="highest")
     return Partial(smallest, weighted_sum, weights.sum(axis=-1))
 
 
@@ -64,6 +70,7 @@ def streaming_mean(
     num_keys: int,
     chunk_size: int,
     temperature: Float[Array, ""],
+    subscripts: str | None = None,
 ) -> Float[Array, "*queries_and_values"]:
     """Softmax-mean over `num_keys` keys, at most `chunk_size` of them at a time.
 
@@ -72,6 +79,7 @@ def streaming_mean(
         num_keys: number of keys in all.
         chunk_size: largest number of keys held at once; need not divide `num_keys`.
         temperature: `T`, e.g. `2 sigma**2` for squared distances.
+        subscripts: as for `partial`.
 
     Raises:
         ValueError: if `chunk_size` or `num_keys` is below 1.
@@ -85,7 +93,7 @@ def streaming_mean(
         # The last chunk is moved back to end with the data; keys already seen get weight 0.
         indices = jnp.minimum(start, num_keys - chunk) + jnp.arange(chunk)
         energies, values = chunk_terms(indices)
-        return partial(energies, values, temperature, indices >= start)
+        return partial(energies, values, temperature, indices >= start, subscripts)
 
     def body(total, start):
         return merge(total, chunk_partial(start), temperature), None
@@ -94,6 +102,12 @@ def streaming_mean(
     if num_chunks > 1:
         total, _ = jax.lax.scan(body, total, jnp.arange(1, num_chunks) * chunk)
     return total.mean
+
+
+def default_chunk_size(numbers_per_key: int) -> int:
+    """Keys whose temporary memory stays within the cache of a CPU, or fills an accelerator."""
+    budget = 2**21 if jax.default_backend() == "cpu" else 2**25
+    return max(1, budget // numbers_per_key)
 
 
 def _positive(temperature):

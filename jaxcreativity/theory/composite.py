@@ -1,6 +1,5 @@
 """Overlapping patches, each denoised as a whole and averaged."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -8,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcreativity import checks, pytree, reduce
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory import windows
-from jaxcreativity.theory.patch_posterior import Source, as_temperature
+from jaxcreativity.theory.patch_posterior import as_temperature
 
 
 @pytree.dataclass
@@ -57,23 +56,17 @@ class CompositeDenoiser:
         covers = [
             jnp.asarray(_covered(n, k), y.dtype) for n, k in zip(y.shape[:2], size, strict=True)
         ]  # (window, pixel)
-        source = Source(self.data, jnp.zeros(y.shape[2], y.dtype), jnp.ones(len(self.data), bool), self.chunk_size)
-
-        def one_chunk(total, images, usable, first):
-            squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
-            energies = jnp.einsum("ai,nij,bj->nab", covers[0], squares, covers[1], precision="highest")
-            energies = jnp.where(usable.reshape(-1, 1, 1), energies, 1e18)
-            smallest = jax.lax.stop_gradient(energies.min(axis=0))
-            weights = jnp.exp((smallest[None] - energies) / temperature)
-            patches = windows.cut(images, size, (0, counts[0]), (0, counts[1]))
-            weighted_sum = jnp.einsum("nab,nabd->abd", weights, patches, precision="highest")
-            return reduce.merge(total, reduce.Partial(smallest, weighted_sum, jnp.sum(weights, axis=0)), temperature)
-
         d = size[0] * size[1] * y.shape[2]
-        start = reduce.Partial(
-            jnp.full(counts, 1e18, y.dtype), jnp.zeros((*counts, d), y.dtype), jnp.zeros(counts, y.dtype)
-        )
-        patches = source.scan(one_chunk, start, counts[0] * counts[1] * d).mean.reshape(*counts, *size, -1)
+
+        def chunk_terms(indices):
+            images = self.data[indices].astype(y.dtype)
+            squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
+            energies = jnp.einsum("ai,nij,bj->abn", covers[0], squares, covers[1], precision="highest")
+            return energies, windows.cut(images, size, (0, counts[0]), (0, counts[1]))
+
+        chunk = self.chunk_size or reduce.default_chunk_size(counts[0] * counts[1] * d)
+        means = reduce.streaming_mean(chunk_terms, len(self.data), chunk, temperature, "abn,nabd->abd")
+        patches = means.reshape(*counts, *size, -1)
         total = jnp.zeros_like(y)
         for i in range(size[0]):  # add up each pixel of all windows at once
             strips = jnp.zeros((counts[0], *y.shape[1:]), y.dtype)

@@ -54,29 +54,19 @@ class MaskedDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         temperature = as_temperature(sigma, y.dtype)
         masks = self.masks(sigma).astype(y.dtype)
-        n = self.data.shape[0]
-        flat = self.data.reshape(n, -1).astype(y.dtype)
+        flat = self.data.reshape(len(self.data), -1).astype(y.dtype)
 
-        def part(images):
-            squares = jnp.square(images - y.reshape(1, -1))
-            energies = jnp.matmul(squares, masks.T, precision="highest")
-            smallest = jax.lax.stop_gradient(energies.min(axis=0))
-            weights = jnp.exp((smallest[None] - energies) / temperature)
-            return reduce.Partial(smallest, jnp.sum(weights * images, axis=0), jnp.sum(weights, axis=0))
+        def mean(images, chunk_size):
+            def chunk_terms(indices):
+                squares = jnp.square(images[indices] - y.reshape(1, -1))
+                return jnp.matmul(masks, squares.T, precision="highest"), images[indices]
 
-        if self.batch_size:
-            runs = [part(flat[i : i + self.batch_size]).mean for i in range(0, n, self.batch_size)]
-            return jnp.mean(jnp.stack(runs), axis=0).reshape(y.shape)
-        chunk = self.chunk_size or n
-        whole, rest = divmod(n, chunk)
-        total = part(flat[:chunk])
-        if whole > 1:
-            runs = flat[chunk : whole * chunk].reshape(whole - 1, chunk, -1)
-            step = jax.checkpoint(lambda total, images: (reduce.merge(total, part(images), temperature), None))
-            total, _ = jax.lax.scan(step, total, runs)
-        if rest and whole:
-            total = reduce.merge(total, part(flat[whole * chunk :]), temperature)
-        return total.mean.reshape(y.shape)
+            return reduce.streaming_mean(chunk_terms, len(images), chunk_size, temperature, "dn,nd->d")
+
+        if not self.batch_size:
+            return mean(flat, self.chunk_size or len(flat)).reshape(y.shape)
+        batches = [flat[i : i + self.batch_size] for i in range(0, len(flat), self.batch_size)]
+        return jnp.mean(jnp.stack([mean(batch, len(batch)) for batch in batches]), axis=0).reshape(y.shape)
 
 
 def fit(

@@ -119,7 +119,7 @@ class Source:
         Chunks without a `chunk_size` are as large as `numbers_per_image`, the temporary memory, lets them.
         """
         n = self.data.shape[0]
-        num_chunks = -(-n // (self.chunk_size or max(1, _budget() // numbers_per_image)))
+        num_chunks = -(-n // (self.chunk_size or reduce.default_chunk_size(numbers_per_image)))
         chunk = -(-n // num_chunks)
 
         @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
@@ -302,11 +302,6 @@ def _combine(parts, temperature) -> reduce.Partial:
     scale = jnp.exp((smallest[..., None] - parts.min_energy) / temperature)
     weighted_sum = jnp.sum(parts.weighted_sum * scale[..., None], axis=-2)
     return reduce.Partial(smallest, weighted_sum, jnp.sum(parts.weight * scale, axis=-1))
-
-
-def _budget() -> int:
-    """Numbers of temporary memory in a chunk: within the cache of a CPU, enough to fill an accelerator."""
-    return 2**21 if jax.default_backend() == "cpu" else 2**25
 
 
 def _empty(queries, channels, dtype) -> reduce.Partial:
