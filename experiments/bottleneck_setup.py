@@ -125,9 +125,6 @@ def plain_log(axes, which, ticks) -> None:
     axis.set_ticks([], minor=True)
 
 
-# --- -----------------------------------------------------------------------------------------------------
-
-
 def mean_loss(denoiser, x, grid) -> float:
     """Denoising loss per entry, averaged over the levels; the same noise for every denoiser."""
     x = x[jnp.arange(1024) % len(x)]  # of one shape, whatever the set: compiled once per network

@@ -84,6 +84,19 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
+def odd_size(name: str, value: Any, side: int | None = None) -> int:
+    """Return `value` if it is the odd side of a window, at most the image's smaller `side` if that is given.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if positive_int(name, value) % 2 == 0:
+        raise ValueError(f"{name} must be odd (a window has a centre), got {value}")
+    if side is not None and value > side:
+        raise ValueError(f"{name} must be at most the smaller image side {side}, got {value}")
+    return int(value)
+
+
 def noise_grid(sigmas: Any) -> jax.Array:
     """Return `sigmas` after checking that it is a noise grid: at least two levels, strictly decreasing, last 0.
 

@@ -140,15 +140,17 @@ def _piecewise(dtype):
     return Piecewise([3.0, 0.5], [_linear("pixelwise")(dtype), _linear("full")(dtype), _empirical(7)(dtype)])
 
 
-def _network(module, prediction="x"):
-    def build(dtype):
-        params = jax.jit(module.init)(jax.random.key(0), jnp.zeros(SHAPE), jnp.ones(()))["params"]
-        leaves, structure = jax.tree.flatten(params)
-        keys = jax.random.split(jax.random.key(1), len(leaves))  # weights that start at zero say nothing
-        drawn = [0.1 * jax.random.normal(k, leaf.shape, dtype) for k, leaf in zip(keys, leaves, strict=True)]
-        return networks.bind(module, structure.unflatten(drawn), prediction=prediction, sigma_data=0.4)
+def random_network(module, shape, *, scale, dtype=jnp.float64, **options):
+    """A network of random parameters, also where `module.init` starts at zeros, which say nothing."""
+    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros(shape), jnp.ones(()))["params"]
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    drawn = [scale * jax.random.normal(k, leaf.shape, dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    return networks.bind(module, structure.unflatten(drawn), **options)
 
-    return build
+
+def _network(module, prediction="x"):
+    return lambda dtype: random_network(module, SHAPE, scale=0.1, dtype=dtype, prediction=prediction, sigma_data=0.4)
 
 
 _IDENTITY = {"sigma_to_zero": "identity"}

@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import fourier
+from jaxcreativity import checks, fourier
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.schedules import nearest_level
 
@@ -93,9 +93,7 @@ class ConvLinear(_LinearModule):
         if self.kernel_size is None:
             rows, columns = height, width
         else:
-            rows = columns = self.kernel_size
-            if rows % 2 == 0 or rows > min(height, width):
-                raise ValueError(f"kernel_size must be odd and at most {min(height, width)}, got {rows}")
+            rows = columns = checks.odd_size("kernel_size", self.kernel_size, min(height, width))
         kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
         response = fourier.frequency_response(kernel, height, width)
         transformed = jnp.fft.fft2(y, axes=(0, 1)).reshape(-1, channels)

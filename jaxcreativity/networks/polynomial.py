@@ -42,8 +42,10 @@ class PolynomialReadout(nn.Module):
             features, outputs = self._features(y.reshape(-1, 1)), 1
             theta = self._theta((y.size, features.shape[1]), sigma, y.dtype)
             return jnp.sum(theta * features, axis=1).reshape(y.shape)
-        if self.basis == "patch" and (y.ndim != 3 or self.kernel_size % 2 == 0 or self.kernel_size > min(y.shape[:2])):
-            raise ValueError(f"need an image and an odd kernel_size within it, got {y.shape} and {self.kernel_size}")
+        if self.basis == "patch":
+            if y.ndim != 3:
+                raise ValueError(f"basis 'patch' needs an image (height, width, channels), got shape {y.shape}")
+            checks.odd_size("kernel_size", self.kernel_size, min(y.shape[:2]))
         outputs = y.size if self.basis == "joint" else y.shape[2]
         features = self._features(hermite.patches(y[None], self.kernel_size)[0])
         theta = self._theta((features.shape[1], outputs), sigma, y.dtype)

@@ -19,8 +19,7 @@ def convolution(features: int, kernel_size: int, padding: Padding, name: str | N
         ValueError: for an even kernel or an unknown padding.
     """
     checks.choice("padding", padding, get_args(Padding))
-    if checks.positive_int("kernel_size", kernel_size) % 2 == 0:
-        raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+    checks.odd_size("kernel_size", kernel_size)
     mode = "SAME" if padding == "zero" else "CIRCULAR"
     return nn.Conv(features, (kernel_size, kernel_size), padding=mode, name=name, **options)
 

@@ -71,10 +71,8 @@ def mass_outside(field: Field, pixel: tuple[int, int], patch_size: int, *, circu
     Raises:
         ValueError: for an even k, if `field` is no matrix or `pixel` lies outside it.
     """
-    if checks.positive_int("patch_size", patch_size) % 2 == 0:
-        raise ValueError(f"patch_size must be odd (a window has a centre), got {patch_size}")
+    reach = checks.odd_size("patch_size", patch_size) // 2
     rows, columns = _offsets(field, pixel, circular)
-    reach = patch_size // 2
     outside = (jnp.abs(rows) > reach)[:, None] | (jnp.abs(columns) > reach)[None, :]
     weight = jnp.square(field)
     return jnp.sum(jnp.where(outside, weight, 0.0)) / jnp.maximum(jnp.sum(weight), jnp.finfo(field.dtype).tiny)

@@ -365,11 +365,7 @@ def _check_options(structure, shape, kernel_size, rank, weight_decay, training_t
     if (rank is not None) != (structure == "low_rank"):
         raise ValueError(f"rank goes with structure 'low_rank' only, got {rank} with {structure!r}")
     if structure == "local":
-        checks.positive_int("kernel_size", kernel_size)
-        if kernel_size % 2 == 0 or kernel_size > min(shape[1:3]):
-            raise ValueError(
-                f"kernel_size must be odd and at most the smaller image side {min(shape[1:3])}, got {kernel_size}"
-            )
+        checks.odd_size("kernel_size", kernel_size, min(shape[1:3]))
     if structure == "low_rank":
         d = int(np.prod(shape[1:]))
         if checks.positive_int("rank", rank) > d:

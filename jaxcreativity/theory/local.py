@@ -290,7 +290,7 @@ def calibrate(
 
 
 def _check_window(patch_size, shape, equivariant, boundary):
-    checks.positive_int("patch_size", patch_size)
+    checks.odd_size("patch_size", patch_size)
     checks.choice("boundary", boundary, get_args(Boundary))
     allowed = ("circular", "interior", "broken") if equivariant else ("zero", "circular")
     if boundary not in allowed:
@@ -298,8 +298,6 @@ def _check_window(patch_size, shape, equivariant, boundary):
         raise ValueError(
             f"boundary of {kind} denoiser must be one of {', '.join(map(repr, allowed))}, got {boundary!r}"
         )
-    if patch_size % 2 == 0:
-        raise ValueError(f"patch_size must be odd (a window has a centre), got {patch_size}")
     largest = min(shape) if boundary == "interior" else 2 * max(shape) - 1
     if patch_size > largest:
         raise ValueError(

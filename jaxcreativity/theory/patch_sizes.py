@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks, trajectory
+from jaxcreativity import checks, probing, trajectory
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 
@@ -15,10 +15,10 @@ from jaxcreativity.theory import linear
 def response_energy(
     denoiser: Denoiser, ys: Float[Array, "m height width c"], sigma: Float[Array, ""]
 ) -> Float[Array, "height width"]:
-    """Mean over `ys` and channels of `(dD_q / dy_p)^2`, q the middle pixel, by pixel p."""
+    """Mean over `ys` of `|dD_q / dy_p|^2`, q the middle pixel, by pixel p."""
     middle = ys.shape[1] // 2, ys.shape[2] // 2
-    jacobian = jax.vmap(jax.jacrev(lambda y: denoiser(y, sigma)[middle]))(ys)  # (m, c, height, width, c)
-    return jnp.mean(jnp.sum(jnp.square(jacobian), axis=(1, 4)), axis=0)
+    fields = jax.vmap(lambda y: probing.receptive_field(denoiser, y, sigma, middle))(ys)
+    return jnp.mean(jnp.square(fields), axis=0)
 
 
 def smallest_window(energy: Float[np.ndarray, "height width"], share: float) -> int:
@@ -81,9 +81,9 @@ def check_patch_sizes(patch_sizes: Sequence[int], count: int | None = None) -> t
     Raises:
         ValueError: if there are none, another number, or one is not odd and positive.
     """
-    sizes = tuple(checks.positive_int("patch_sizes", k) for k in patch_sizes)
-    if not sizes or any(k % 2 == 0 for k in sizes):
-        raise ValueError(f"patch_sizes must be odd numbers, at least one, got {sizes}")
+    sizes = tuple(checks.odd_size("patch_sizes", k) for k in patch_sizes)
+    if not sizes:
+        raise ValueError("patch_sizes must have at least one entry")
     if count is not None and len(sizes) != count:
         raise ValueError(f"patch_sizes must have one entry per positive noise level, {count}, got {len(sizes)}")
     return sizes

@@ -126,11 +126,7 @@ def fit(
     if (kernel_size is not None) != (basis == "patch"):
         raise ValueError(f"kernel_size goes with basis 'patch' only, got basis {basis!r} and kernel_size {kernel_size}")
     if basis == "patch":
-        checks.positive_int("kernel_size", kernel_size)
-        if kernel_size % 2 == 0 or kernel_size > min(x.shape[1:3]):
-            raise ValueError(
-                f"kernel_size must be odd and at most the image side {min(x.shape[1:3])}, got {kernel_size}"
-            )
+        checks.odd_size("kernel_size", kernel_size, min(x.shape[1:3]))
     if basis == "pixel":
         denoiser = separable.fit_pixel(x, degree)
     elif basis == "pca":

@@ -7,6 +7,7 @@ import pytest
 
 from jaxcreativity import hermite, networks, schedules, training
 from jaxcreativity.theory import polynomial
+from tests.registry import random_network
 
 LEVELS = (10.0, 1.0, 0.1)
 SHAPE = (4, 5, 2)
@@ -23,11 +24,7 @@ def test_degree_along_a_line(name):
     """On any line the output is a polynomial of that degree: the next finite difference vanishes, this one does not."""
     module, degree = MODULES[name]
     y, step = jax.random.normal(jax.random.key(1), (2, *SHAPE))
-    params = jax.jit(module.init)(jax.random.key(0), y, jnp.ones(()))["params"]
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    drawn = [0.3 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    denoiser = networks.bind(module, structure.unflatten(drawn))
+    denoiser = random_network(module, SHAPE, scale=0.3)
     points = y[None] + jnp.arange(degree + 2.0).reshape(-1, 1, 1, 1) * step[None]
     values = jax.jit(jax.vmap(lambda point: denoiser(point, 1.0)))(points)
     size = float(jnp.abs(values).max())

@@ -8,6 +8,7 @@ import pytest
 from jaxcreativity import networks, probing
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from tests.registry import random_network
 
 SIGMA = 0.4
 
@@ -19,12 +20,7 @@ def x(digits):
 
 @pytest.fixture(scope="module")
 def network(x):
-    module = networks.MLP(width=12, depth=1)
-    params = jax.jit(module.init)(jax.random.key(0), x[0], jnp.ones(()))["params"]
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    drawn = [0.3 * jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)]
-    return networks.bind(module, structure.unflatten(drawn))
+    return random_network(networks.MLP(width=12, depth=1), x.shape[1:], scale=0.3)
 
 
 def test_products_match_finite_differences(x, network):
