@@ -11,7 +11,6 @@ errors of products in TF32 and bfloat16 are printed as well.
 """
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable
 
@@ -123,9 +122,4 @@ def _precision_table(denoiser, y) -> None:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    runs.cli(main, Config, __doc__)

@@ -30,6 +30,7 @@ from jaxcreativity.metrics.neighbours import nearest_neighbours
 from jaxcreativity.theory import local
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.provenance import provenance
+from jaxcreativity.theory.soft_window import fit_lengths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Config:
     """Trajectories that patch sizes are calibrated on; their seeds are not among those compared."""
     patch_sizes: tuple[int, ...] = ()
     """Candidates for the patch size."""
+    soft_window: bool = False
+    """Also fit l(sigma) of a Gaussian window to the network by gradient; for circular padding."""
     sampler_steps: int = 20
     seed: int = 0
     name: str | None = None
@@ -105,6 +108,8 @@ def main(config: Config) -> dict[str, Any]:
     started = time.perf_counter()
     say = print if config.progress else (lambda *_: None)
     config = resolve(config)
+    if config.soft_window and config.padding != "circular":
+        raise ValueError("the soft window wraps at the border: soft_window goes with padding 'circular'")
     images, config = _load(config, say)
     folder = runs.open_run(Path(config.output) / config.name, config)
     x = jnp.asarray(images)
@@ -129,11 +134,15 @@ def main(config: Config) -> dict[str, Any]:
         sizes["receptive field"] = local.predicted_patch_sizes(network, sigmas, z_calibration)
         sizes["Wiener filter"] = local.predicted_patch_sizes(x, sigmas)
     sizes = {name: tuple(min(k, largest) for k in ks) for name, ks in sizes.items()}
+    machines = {name: local.by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
+    if config.soft_window:
+        soft, _ = fit_lengths(network, x, sigmas, z_calibration)
+        machines["soft window"] = soft
+        sizes["soft window"] = tuple(np.round(np.exp(np.asarray(soft.log_lengths)), 2).tolist())
     for name, ks in sizes.items():
-        say(f"k, {name}: {' '.join(map(str, ks))}")
+        say(f"{name}: {' '.join(map(str, ks))}")
     say(f"calibrated: {time.perf_counter() - started:.0f} s")
 
-    machines = {name: local.by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
     # The last two states: the sample, and what the last step made it from.
     run = lambda denoiser, z: trajectory(denoiser, z, sigmas)[-2:]  # noqa: E731
     draw = jax.jit(lambda denoiser, z: jax.lax.map(lambda z: run(denoiser, z), z, batch_size=8))
@@ -248,7 +257,8 @@ def _summary(config, num_images, metrics) -> str:
     def quartiles(row, key):
         return f"{row[key + '_median']:.3f} ({row[key + '_q25']:.3f}–{row[key + '_q75']:.3f})"
 
-    names = {"empirical": "empirical denoiser"} | {name: f"ELS, k {name}" for name in metrics["patch_sizes"]}
+    names = {name: f"ELS, k {name}" for name in metrics["patch_sizes"]}
+    names |= {"empirical": "empirical denoiser", "soft window": "ELS, soft window fitted by gradient"}
     table = runs.table(
         ["closed form", "correlation", "R²", "above empirical"],
         [
@@ -271,7 +281,7 @@ device {environment["device"]["kind"]}, commit {environment["commit"]}.
 Correlation (Pearson) and R² of the closed form's and the network's image of the same noise: median (quartiles); last,
 the share of seeds on which the correlation is above the empirical denoiser's.
 
-Patch sizes, highest noise first:
+Patch sizes (of a soft window its length l), highest noise first:
 
 {sizes}
 

@@ -12,10 +12,13 @@ five figures and the network's checkpoints. A killed run resumes when started ag
 """
 
 import dataclasses
+import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +30,12 @@ from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.prototypes import PrototypeDenoiser
+
+NETWORKS: dict[str, tuple[Callable[[tuple[float, ...]], nn.Module], dict[str, Any]]] = {
+    "linear": (networks.DenseLinear, {"learning_rate": 3e-2}),
+    "MLP": (lambda levels: networks.MLP(), {"learning_rate": 1e-3, "prediction": "v"}),
+}
+"""From noise levels to a network, and what it is trained with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,10 +80,8 @@ def main(config: Config) -> dict[str, Any]:
     config = dataclasses.replace(config, name=config.name or f"probing-{Path(config.dataset).stem}")
     folder = runs.open_run(Path(config.output) / config.name, config)
     grid = schedules.grid(schedules.log_linear(config.sigma_min, config.sigma_max), config.sampler_steps)
-    mlp = training.fit(
-        networks.MLP(), x, grid, key=jax.random.key(config.seed), num_steps=config.train_steps, learning_rate=1e-3,
-        prediction="v", checkpoint_folder=folder / "network", progress=config.progress,
-    )  # fmt: skip
+    train = functools.partial(_train, config, folder, sigmas=grid)
+    mlp = train("MLP", x)
     denoisers = {
         "empirical": EmpiricalDenoiser(x),
         "linear, full": linear.fit(x, "full"),
@@ -89,7 +96,7 @@ def main(config: Config) -> dict[str, Any]:
         ("receptive_field", lambda: _receptive_fields(config, folder, denoisers, x, key)),
         ("symmetry", lambda: _symmetries(config, denoisers, x, key)),
         ("sample", lambda: _samples(config, folder, denoisers, x, grid, key)),
-        ("influence", lambda: _influences(config, folder, x, grid, key)),
+        ("influence", lambda: _influences(config, folder, train, x, grid, key)),
         ("discrepancy", lambda: _disagreement(config, folder, denoisers["linear, full"], mlp, x, grid, key)),
     ):
         metrics[name] = probe()
@@ -100,6 +107,16 @@ def main(config: Config) -> dict[str, Any]:
     runs.write_text(folder / "summary.md", summary)
     say(f"\n{summary}\nwritten to {folder}/")
     return metrics
+
+
+def _train(config, folder, name: str, x: jax.Array, run: str = "all", *, sigmas: jax.Array, seed: int = 0) -> Denoiser:
+    """One of NETWORKS, trained on `x` or taken from the checkpoint of that run."""
+    module, options = NETWORKS[name]
+    return training.fit(
+        module(tuple(np.asarray(sigmas[:-1]).tolist())), x, sigmas, key=jax.random.key(config.seed + seed),
+        num_steps=config.train_steps, checkpoint_folder=folder / "networks" / f"{name}, {run}",
+        progress=config.progress, label=f"{name}, {run}", **options,
+    )  # fmt: skip
 
 
 def _noisy(x: jax.Array, sigma: float, key: jax.Array, n: int) -> jax.Array:
@@ -208,8 +225,8 @@ def _samples(config, folder, denoisers, x, grid, key) -> list[dict[str, Any]]:
     return rows
 
 
-def _influences(config, folder, x, grid, key) -> list[dict[str, Any]]:
-    """The most influential images on one sample, and what leaving them out does, predicted and recomputed."""
+def _influences(config, folder, train, x, grid, key) -> list[dict[str, Any]]:
+    """The most influential images on one sample, and what leaving them out does: predicted, recomputed, retrained."""
     n = len(x)
     z = jax.random.normal(jax.random.fold_in(key, 1), x.shape[1:], x.dtype)
     theories = {
@@ -235,10 +252,12 @@ def _influences(config, folder, x, grid, key) -> list[dict[str, Any]]:
         at_random = [np.linalg.norm(change(rng.choice(n, config.removed, replace=False))) for _ in range(10)]
         correlation = np.corrcoef(actual, predicted)[0, 1] if actual.std() > 0 and predicted.std() > 0 else None
         rows.append({
-            "theory": name, "correlation": None if correlation is None else float(correlation),
+            "denoiser": name, "correlation": None if correlation is None else float(correlation),
             "change": float(np.linalg.norm(actual)), "predicted_change": float(np.linalg.norm(predicted)),
             "random_change": float(np.median(at_random)),
         })  # fmt: skip
+        if name == "linear, full":
+            rows += [_retrained(train, network, x, chosen, predicted, z, grid) for network in NETWORKS]
         if correlation is None:
             continue  # a copy of one image, which no weight changes
         x_0 = np.asarray(generate(jnp.ones(n)))
@@ -251,6 +270,24 @@ def _influences(config, folder, x, grid, key) -> list[dict[str, Any]]:
     figure = plotting.sample_grid(shown, title=title, seeds=labels, columns="influence", caption=caption)
     plotting.save(figure, folder / "influence.png")
     return rows
+
+
+def _retrained(train, name: str, x, left_out, predicted, z, grid) -> dict[str, Any]:
+    """Change of a network's sample when it is trained without some images, against the linear theory's prediction.
+
+    `random_change` is what training on all images with other random numbers does.
+    """
+    kept = jnp.asarray(np.setdiff1d(np.arange(len(x)), left_out))
+    draw = jax.jit(lambda denoiser: sample(denoiser, z, grid))
+    before, without, other = (
+        np.asarray(draw(network)).ravel()
+        for network in (train(name, x), train(name, x[kept], "without"), train(name, x, "other seed", seed=1))
+    )
+    return {
+        "denoiser": f"network: {name}", "correlation": float(np.corrcoef(without - before, predicted)[0, 1]),
+        "change": float(np.linalg.norm(without - before)), "predicted_change": float(np.linalg.norm(predicted)),
+        "random_change": float(np.linalg.norm(other - before)),
+    }  # fmt: skip
 
 
 def _disagreement(config, folder, theory, network, x, grid, key) -> dict[str, Any]:
@@ -314,7 +351,8 @@ Symmetry: median of |D(Ty) − TD(y)| / |TD(y) − mean|.
 
 Influence: {config.removed} images that move one sample most are left out. Correlation of its change with the
 linearisation, size of both, and the median size for as many random images. (A sample of the empirical denoiser is a
-copy of one image, and changes only when that image goes.)
+copy of one image, and changes only when that image goes.) For networks, trained with and without these images: the
+same against the linearisation of the linear theory, and last the change by training with other random numbers.
 
 {table(metrics["influence"])}
 
