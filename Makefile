@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 DATASET ?= digits
-# Compilation runs on one core each: one worker per core. Modules stay together, they share compiled programs.
-PYTEST_OPTIONS ?= -n auto --dist loadfile
+# Compilation runs on one core each: one worker per core. Modules stay together, they share compiled programs, and keep
+# their order: those with few tests are the longest.
+PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all lint format lock clean
 

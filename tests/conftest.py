@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-# Compiling takes most of the tests' time, and splitting small programs over threads a third of that. Read by JAX when
-# its backend starts; the numbers computed do not change.
+# Compiling takes most of the tests' time, and splitting small programs over threads a third of that. Many tests, and
+# the commands that they start, compile the same program. In the environment, for those commands too; the numbers
+# computed do not change.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_parallel_codegen_split_count=1"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).resolve().parents[1] / ".pytest_cache" / "xla")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import jaxtyping
@@ -18,11 +21,7 @@ jaxtyping.install_import_hook("jaxcreativity", "beartype.beartype")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-PROJECT = Path(__file__).resolve().parent.parent
-
-# Most of the suite's time is compilation, and many tests compile the same program.
-jax.config.update("jax_compilation_cache_dir", str(PROJECT / ".pytest_cache" / "xla"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+PROJECT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
