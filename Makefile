@@ -16,8 +16,10 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.bottleneck --small
 	$(BIN)/python -m experiments.local --small
 
+# Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" \
+		$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)

@@ -48,6 +48,21 @@ def test_refuses_a_damaged_configuration(tmp_path):
         runs.open_run(tmp_path / "run", Config())
 
 
+def test_command_line_ends_in_one_line(monkeypatch):
+    def main(config):
+        if config.steps < 1:
+            raise ValueError("steps must be at least 1")
+        done.append(config.steps)
+
+    done = []
+    monkeypatch.setattr("sys.argv", ["experiment", "--steps", "2"])
+    runs.cli(main, Config, "What it asks.")
+    assert done == [2]
+    monkeypatch.setattr("sys.argv", ["experiment", "--steps", "0"])
+    with pytest.raises(SystemExit, match=r"^error: steps must be at least 1$"):
+        runs.cli(main, Config, "What it asks.")
+
+
 def test_json_has_no_nan(tmp_path):
     path = tmp_path / "metrics.json"
     runs.write_json(path, {"a": 1.0})
