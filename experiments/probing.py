@@ -4,11 +4,11 @@
     python -m experiments.probing --dataset faces
     python -m experiments.probing --help
 
-Probes the empirical denoiser, linear denoisers and a trained MLP: spectrum and asymmetry of the Jacobian, receptive
-field against noise level, symmetry errors, singular values of the sample with respect to its noise, the training images
-that a sample owes most to, and the seeds on which theory and network disagree most, found by gradient ascent through
-both samplers in one traced program. Writes `runs/<name>/`: config.json, environment.json, metrics.json, summary.md,
-five figures and the network's checkpoints. A killed run resumes when started again.
+Probes the empirical denoiser, linear denoisers, a patch machine and a trained MLP: spectrum and asymmetry of the
+Jacobian, receptive field against noise level, symmetry errors, singular values of the sample with respect to its noise,
+the training images that a sample owes most to, and the seeds on which theory and network disagree most, found by
+gradient ascent through both samplers in one traced program. Writes `runs/<name>/`: config.json, environment.json,
+metrics.json, summary.md, five figures and the networks' checkpoints. A killed run resumes when started again.
 """
 
 import dataclasses
@@ -29,6 +29,7 @@ from jaxcreativity import data, networks, plotting, probing, sample, schedules, 
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.local import LocalDenoiser
 from jaxcreativity.theory.prototypes import PrototypeDenoiser
 
 NETWORKS: dict[str, tuple[Callable[[tuple[float, ...]], nn.Module], dict[str, Any]]] = {
@@ -36,6 +37,9 @@ NETWORKS: dict[str, tuple[Callable[[tuple[float, ...]], nn.Module], dict[str, An
     "MLP": (lambda levels: networks.MLP(), {"learning_rate": 1e-3, "prediction": "v"}),
 }
 """From noise levels to a network, and what it is trained with."""
+
+PATCH_SIZE = 5
+"""Of the patch machine."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +91,7 @@ def main(config: Config) -> dict[str, Any]:
         "linear, full": linear.fit(x, "full"),
         "linear, stationary": linear.fit(x, "stationary"),
         "linear, 3 × 3": linear.fit(x, "local", kernel_size=3),
+        f"ELS, {PATCH_SIZE} × {PATCH_SIZE}": _patch_machine(x),
         "MLP": mlp,
     }
     key = jax.random.key(config.seed + 1)
@@ -117,6 +122,10 @@ def _train(config, folder, name: str, x: jax.Array, run: str = "all", *, sigmas:
         num_steps=config.train_steps, checkpoint_folder=folder / "networks" / f"{name}, {run}",
         progress=config.progress, label=f"{name}, {run}", **options,
     )  # fmt: skip
+
+
+def _patch_machine(x: jax.Array, weights: jax.Array | None = None) -> LocalDenoiser:
+    return LocalDenoiser(x, PATCH_SIZE, equivariant=True, boundary="broken", weights=weights)
 
 
 def _noisy(x: jax.Array, sigma: float, key: jax.Array, n: int) -> jax.Array:
@@ -232,6 +241,7 @@ def _influences(config, folder, train, x, grid, key) -> list[dict[str, Any]]:
     theories = {
         "linear, full": lambda w: linear.fit(x, "full", weights=w),
         "empirical": lambda w: PrototypeDenoiser(x, jnp.log(w)),
+        f"ELS, {PATCH_SIZE} × {PATCH_SIZE}": lambda w: _patch_machine(x, w),
     }
     rows, shown = [], {}
     rng = np.random.default_rng(config.seed)

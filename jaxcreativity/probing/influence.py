@@ -30,7 +30,8 @@ def influence(
 
     Args:
         theory: weights -> denoiser, a closed form of the weighted training set: `lambda w: linear.fit(x, "full",
-            weights=w)`, or `lambda w: PrototypeDenoiser(x, jnp.log(w))`, the empirical denoiser of weighted images.
+            weights=w)`, `lambda w: LocalDenoiser(x, ..., weights=w)`, or `lambda w: PrototypeDenoiser(x, jnp.log(w))`,
+            the empirical denoiser of weighted images.
         z: standard Gaussian noise of the example's shape.
         sigmas: noise grid.
         num_examples: n, the number of training images.

@@ -60,6 +60,7 @@ class LocalDenoiser:
         labels: `(n,)` class of each image, if only those of one class are to be used.
         label: that class. It is a leaf of the pytree, so it can be mapped over.
         excluded: index of an image that is left out (the one being denoised); -1 for none.
+        weights: `(n,)` how often each image counts, at least 0; once each by default.
 
     Time: `2 n q p k^2 c` operations for q pixels and p patches an image (equivariant), `n q` times a few tens (local).
     Memory: queries times the patches of one chunk.
@@ -70,7 +71,7 @@ class LocalDenoiser:
     Raises:
         ValueError: for an even or too large k, a boundary that does not go with `equivariant`, `chunk_size < 1`, labels
             of the wrong length or type, a label without an image, labels without label or the reverse, `excluded` out
-            of range or the only image that counts, and for bad data.
+            of range or the only image that counts, weights of the wrong length or below 0, and for bad data.
     """
 
     data: Float[ArrayLike, "n height width channels"]
@@ -81,6 +82,7 @@ class LocalDenoiser:
     labels: Integer[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
     label: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
     excluded: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
+    weights: Float[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         data = checks.examples("data", self.data, ndim=4)
@@ -92,6 +94,8 @@ class LocalDenoiser:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _integers(name, getattr(self, name)))
         _check_choice_of_images(data.shape[0], self.labels, self.label, self.excluded)
+        if self.weights is not None:
+            object.__setattr__(self, "weights", _check_weights(self.weights, data.shape[0]))
 
     def for_label(self, label: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
         """This denoiser, conditioned on another class."""
@@ -131,7 +135,12 @@ class LocalDenoiser:
             valid = valid & (jnp.arange(n) != self.excluded)
         # Distances do not depend on the mean; their rounding does.
         mean = jax.lax.stop_gradient(jnp.mean(self.data, axis=(0, 1, 2))).astype(dtype)
-        return Source(self.data, mean, valid, self.chunk_size)
+        log_weights = None
+        if self.weights is not None:
+            weights = self.weights.astype(dtype)
+            valid = valid & (weights > 0)
+            log_weights = jnp.log(jnp.where(weights > 0, weights, 1.0))
+        return Source(self.data, mean, valid, log_weights, self.chunk_size)
 
     def queries_and_keys(self, u) -> tuple[Array, Keys, tuple[slice, slice]]:
         """Queries `(q, d)`, where their keys are, and the region of the image that the queries are the pixels of."""
@@ -303,6 +312,16 @@ def _check_window(patch_size, shape, equivariant, boundary):
         raise ValueError(
             f"patch_size must be at most {largest} for {shape} images and boundary {boundary!r}, got {patch_size}"
         )
+
+
+def _check_weights(weights, n):
+    weights = jnp.asarray(weights)
+    if weights.shape != (n,):
+        raise ValueError(f"weights must have one entry for each of the {n} images, got shape {weights.shape}")
+    known = checks.known(weights)
+    if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.any()):
+        raise ValueError("weights must be finite, at least 0 and not all 0")
+    return weights
 
 
 def _integers(name, value):

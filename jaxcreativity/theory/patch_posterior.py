@@ -99,6 +99,7 @@ class Source:
         data: images.
         mean: what is subtracted from every pixel before patches are compared.
         valid: which images count.
+        log_weights: logarithm of how much they count, or `None` for all the same.
         chunk_size: images held at once; need not divide their number. By default as many as stay in the cache.
         turned: whether rows and columns are exchanged.
     """
@@ -106,6 +107,7 @@ class Source:
     data: Float[Array, "n height width c"]
     mean: Float[Array, "c"]
     valid: Bool[Array, " n"]
+    log_weights: Float[Array, " n"] | None = None
     chunk_size: int | None = pytree.static(default=None)
     turned: bool = pytree.static(default=False)
 
@@ -113,12 +115,18 @@ class Source:
         """The same images, rows and columns exchanged."""
         return dataclasses.replace(self, turned=not self.turned)
 
-    def scan(self, one_chunk, carry, numbers_per_image):
-        """Fold `one_chunk(carry, images, usable, first) -> carry` over chunks of centred images.
+    def penalty(self, temperature: Float[Array, ""]) -> Float[Array, " n"]:
+        """What is added to the energies of each image: `-T log(weight)`, and `MASKED` if it does not count."""
+        weighted = jnp.zeros((), self.mean.dtype) if self.log_weights is None else -temperature * self.log_weights
+        return jnp.where(self.valid, weighted, MASKED)
+
+    def scan(self, one_chunk, carry, temperature, numbers_per_image):
+        """Fold `one_chunk(carry, images, penalty, first) -> carry` over chunks of centred images.
 
         Chunks without a `chunk_size` are as large as `numbers_per_image`, the temporary memory, lets them.
         """
         n = self.data.shape[0]
+        penalty = self.penalty(temperature)
         num_chunks = -(-n // (self.chunk_size or reduce.default_chunk_size(numbers_per_image)))
         chunk = -(-n // num_chunks)
 
@@ -127,8 +135,8 @@ class Source:
             # The last chunk is moved back to end with the data; images already seen do not count again.
             first = jnp.minimum(start, n - chunk)
             cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk)  # noqa: E731
-            usable = cut(self.valid) & (first + jnp.arange(chunk) >= start)
-            return one_chunk(carry, self.centred(cut(self.data)), usable, first), None
+            new = jnp.where(first + jnp.arange(chunk) >= start, cut(penalty), MASKED)
+            return one_chunk(carry, self.centred(cut(self.data)), new, first), None
 
         return jax.lax.scan(body, carry, chunk * jnp.arange(num_chunks))[0]
 
@@ -151,13 +159,13 @@ def local_means(
     All terms are positive, so there is no cancellation.
     """
 
-    def one_chunk(total, images, usable, first):
+    def one_chunk(total, images, penalty, first):
         squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
         energies = jnp.einsum("ai,nij,bj->abn", row_weights, squares, column_weights, precision="highest")
-        energies = jnp.where(usable.reshape(1, 1, -1), energies, MASKED)
+        energies = energies + penalty.reshape(1, 1, -1)
         return reduce.merge(total, _partial(energies, images, temperature, "abn,nabc->abc"), temperature)
 
-    return source.scan(one_chunk, _empty(y.shape[:2], y.shape[2], y.dtype), y.size)
+    return source.scan(one_chunk, _empty(y.shape[:2], y.shape[2], y.dtype), temperature, y.size)
 
 
 def border_means(
@@ -176,17 +184,18 @@ def border_means(
     height, width, channels = y.shape
     h = height - 2 * radius
 
-    def one_chunk(total, images, usable, first):
+    def one_chunk(total, images, penalty, first):
         differences = y[None, :, None] - images[:, None]  # (n, row of y, row of x, column, c)
         squares = jnp.sum(jnp.square(differences), axis=-1)
         squares = jnp.einsum("ec,nstc->esnt", weights, squares, precision="highest")
         energies = sum(squares[:, i : i + h, :, i : i + h] for i in range(2 * radius + 1))  # down both images
-        energies = jnp.where(usable.reshape(1, 1, -1, 1), energies, MASKED).reshape(*energies.shape[:2], -1)
+        energies = (energies + penalty.reshape(1, 1, -1, 1)).reshape(*energies.shape[:2], -1)
         values = images[:, radius : radius + h, jnp.asarray(columns)]  # (n, row, edge, c)
         values = values.reshape(-1, len(columns), channels)
         return reduce.merge(total, _partial(energies, values, temperature, "eqk,kec->eqc"), temperature)
 
-    return source.scan(one_chunk, _empty((len(columns), h), channels, y.dtype), height * height * width)
+    start = _empty((len(columns), h), channels, y.dtype)
+    return source.scan(one_chunk, start, temperature, height * height * width)
 
 
 def patch_means(
@@ -211,12 +220,12 @@ def patch_means(
     doubled = -2 * queries
     h, w = keys.shape
 
-    def one_chunk(carry, images, usable, first):
+    def one_chunk(carry, images, penalty, first):
         rest, kept = carry
         patches, centres = keys.cut(images)
         patches = patches * scale.reshape(1, 1, 1, -1)
         n = images.shape[0]
-        norms = jnp.where(usable.reshape(-1, 1, 1), jnp.sum(jnp.square(patches), axis=-1), MASKED)
+        norms = jnp.sum(jnp.square(patches), axis=-1) + penalty.reshape(-1, 1, 1)
         products = jnp.matmul(doubled, patches.reshape(n * h * w, -1).T, precision="highest")
         energies = products + norms.reshape(1, -1)
         if not num_kept:
@@ -236,7 +245,7 @@ def patch_means(
         nowhere = jnp.zeros((q, num_kept), int)
         kept = Kept(_empty((q, num_kept), channels, squares.dtype), nowhere, nowhere)
     start = (_empty((q,), channels, squares.dtype), kept)
-    rest, kept = source.scan(one_chunk, start, h * w * max(queries.shape))
+    rest, kept = source.scan(one_chunk, start, temperature, h * w * max(queries.shape))
     rest = reduce.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
     if not num_kept:
         return rest, None
@@ -247,12 +256,13 @@ def patch_means(
 def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.Partial, Nearest]:
     """Partial sums of the kept blocks, by differences, and the nearest key in them."""
     num_kept, h = kept.image.shape[1], keys.shape[0]
+    penalty = source.penalty(temperature)
 
     def one_query(inputs):
         query, image, column, counts = inputs
         patches, centres = jax.vmap(keys.cut_column)(source.centred(source.data[image]), column)
         differences = patches * scale.reshape(1, 1, -1) - query.reshape(1, 1, -1)
-        energies = jnp.sum(jnp.square(differences), axis=-1)
+        energies = jnp.sum(jnp.square(differences), axis=-1) + penalty[image][:, None]
         energies = jnp.where(counts[:, None], energies, MASKED).reshape(-1)
         nearest = jnp.argmin(energies)
         part = _partial(energies, centres.reshape(num_kept * h, -1), temperature, "k,kc->c")

@@ -41,10 +41,12 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
         sigma: noise level, positive.
 
     Raises:
-        ValueError: if the denoiser is not equivariant, or `y` has another shape.
+        ValueError: if the denoiser is not equivariant or has weights, or `y` has another shape.
     """
     if not denoiser.equivariant:
         raise ValueError("denoiser must be equivariant; a local one takes every pixel from its own position")
+    if denoiser.weights is not None:
+        raise ValueError("provenance counts patches, each once: leave out the denoiser's weights")
     y = checks.example("y", y, denoiser.data.shape[1:])
     source = denoiser.source(y.dtype)
     queries, keys, region = denoiser.queries_and_keys(source.centred(y))

@@ -3,10 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxcreativity import data, probing, sampling, schedules
 from jaxcreativity.theory import linear
+from jaxcreativity.theory.local import LocalDenoiser
+from jaxcreativity.theory.prototypes import PrototypeDenoiser
 
+# Ends where the empirical denoiser still mixes images: a copy of one has no influences to speak of.
+MIXED = schedules.grid(schedules.log_linear(0.3, 10.0), 6)
 GRID = schedules.grid(schedules.log_linear(0.05, 10.0), 10)
 
 
@@ -39,13 +44,23 @@ def test_leaving_out_the_most_influential_images():
     assert ratio > 5, ratio
 
 
-def test_scalar_measure_and_finite_differences(digits):
-    x = jnp.asarray(digits[:40, 2:5, 2:5])
+THEORIES = {
+    "linear": lambda x, w: linear.fit(x, "full", weights=w),
+    "empirical": lambda x, w: PrototypeDenoiser(x, jnp.log(w)),
+    "LS": lambda x, w: LocalDenoiser(x, 3, equivariant=False, boundary="zero", weights=w),
+    "ELS": lambda x, w: LocalDenoiser(x, 3, equivariant=True, boundary="broken", weights=w),
+}
+
+
+@pytest.mark.parametrize("name", [*list(THEORIES)[:3], pytest.param("ELS", marks=pytest.mark.slow)])
+def test_scalar_measure_and_finite_differences(digits, name):
+    x = jnp.asarray(digits[:40, 2:6, 2:6])
     z = jax.random.normal(jax.random.key(1), x.shape[1:])
-    theory = lambda w: linear.fit(x, "full", weights=w)  # noqa: E731
+    theory = lambda w: THEORIES[name](x, w)  # noqa: E731
     measure = lambda sample: jnp.sum(sample[1] ** 2)  # noqa: E731
-    effects = jax.jit(lambda z: probing.influence(theory, z, GRID, 40, measure=measure))(z)
-    value = jax.jit(lambda w: measure(sampling.sample(theory(w), z, GRID)))
-    for i in (0, 17):
+    effects = jax.jit(lambda z: probing.influence(theory, z, MIXED, 40, measure=measure))(z)
+    value = jax.jit(lambda w: measure(sampling.sample(theory(w), z, MIXED)))
+    np.testing.assert_allclose(effects.sum(), 0.0, atol=1e-9)  # only ratios of weights matter
+    for i in np.argsort(-np.abs(effects))[:2]:
         ends = [value(jnp.ones(40).at[i].add(e)) for e in (1e-5, -1e-5)]
-        np.testing.assert_allclose(effects[i], (ends[0] - ends[1]) / 2e-5, rtol=1e-5)
+        np.testing.assert_allclose(effects[i], (ends[0] - ends[1]) / 2e-5, rtol=1e-5, atol=1e-9)

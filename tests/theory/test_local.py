@@ -174,6 +174,19 @@ def test_label_and_leave_one_out(digits, mode):
         np.testing.assert_allclose(got, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("name", [name if name == "ELS-broken" else pytest.param(name, marks=slow) for name in MODES])
+def test_weights_count_images_more_than_once(digits, name):
+    """Also where leading distances are recomputed: half-way between two images at small sigma."""
+    x, weights = digits[:6, :6, 1:6], np.array([2, 1, 1, 0, 1, 3])
+    weighted = LocalDenoiser(x, 3, weights=weights.astype(float), chunk_size=4, **MODES[name])
+    repeated = LocalDenoiser(np.repeat(x, weights, axis=0), 3, **MODES[name])
+    for sigma in (0.5, 0.02):
+        y = 0.5 * (x[0] + x[5]) + sigma * np.random.default_rng(0).standard_normal(x[0].shape)
+        expected = apply(repeated, y, sigma)
+        np.testing.assert_allclose(apply(weighted, y, sigma), expected, atol=1e-12)
+        assert np.abs(apply(LocalDenoiser(x, 3, **MODES[name]), y, sigma) - expected).max() > 1e-6
+
+
 def test_masked_images_do_not_count_at_small_sigma(digits):
     """Fewer blocks than are kept, and a last chunk that overlaps the one before it."""
     x = digits[:5, :4, :3]
@@ -206,6 +219,8 @@ def test_never_nan_even_if_no_image_is_left(digits):
         (3, {"boundary": "mirror"}, "boundary must be one of"),
         (3, {"chunk_size": 0}, "chunk_size must be an integer of at least 1"),
         (3, {"labels": np.zeros(4, int)}, "go together"),
+        (3, {"weights": np.ones(5)}, "one entry for each of the 6 images"),
+        (3, {"weights": np.arange(6.0) - 1}, "at least 0"),
         (3, {"label": 1}, "go together"),
         (
             3,
