@@ -15,6 +15,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.polynomial --small
 	$(BIN)/python -m experiments.bottleneck --small
 	$(BIN)/python -m experiments.local --small
+	$(BIN)/python -m experiments.unet_variants --small
 
 # Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 test: $(VENV)/installed
