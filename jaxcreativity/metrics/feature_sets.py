@@ -4,8 +4,9 @@ These distances are small differences of large sums (of traces, of kernel values
 whatever the dtype of the features and also where JAX's own float64 is off.
 """
 
+import jax
 import numpy as np
-from jaxtyping import ArrayLike, Float64, Shaped
+from jaxtyping import ArrayLike, Float64, PRNGKeyArray, Shaped
 
 from jaxcreativity import checks
 from jaxcreativity.metrics.neighbours import check_pair
@@ -26,3 +27,8 @@ def feature_pair(
         checks.examples(name, x, ndim=2, min_count=min_count)
     check_pair(name_a, a, name_b, b)
     return np.asarray(a, np.float64), np.asarray(b, np.float64)
+
+
+def host_rng(key: PRNGKeyArray, *path: int) -> np.random.Generator:
+    """A NumPy generator that depends on a JAX key, and on the numbers of `path`: draws on the host compile nothing."""
+    return np.random.default_rng([*np.asarray(jax.random.key_data(key)).tolist(), *path])

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jaxtyping import ArrayLike, Shaped
 
 from jaxcreativity import checks
@@ -96,5 +97,5 @@ def _check_counts(x, y, min_count):
 
 
 def _law(x):
-    law = gaussian.fit(x)
-    return gaussian.Gaussian(law.mean, law.covariance * (x.shape[0] / (x.shape[0] - 1)))
+    # Moments on the host: only the count of features is compiled for.
+    return gaussian.Gaussian(x.mean(axis=0), np.atleast_2d(np.cov(x, rowvar=False)))

@@ -3,13 +3,12 @@
 from statistics import NormalDist
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray, Shaped
 
 from jaxcreativity import checks
 from jaxcreativity.metrics import summary
-from jaxcreativity.metrics.feature_sets import feature_pair
+from jaxcreativity.metrics.feature_sets import feature_pair, host_rng
 
 # Rows of the kernel matrix held at once.
 _BLOCK = 256
@@ -63,21 +62,31 @@ def kernel_distance(
             or a setting is out of its range.
     """
     x, y = feature_pair("x", x, "y", y, min_count=4)
-    if checks.positive_int("num_subsets", num_subsets) < 2:
-        raise ValueError(f"num_subsets must be at least 2 for an interval, got {num_subsets}")
     summary.check_confidence(confidence)
     smaller = min(len(x), len(y))
-    subset_size = smaller // 2 if subset_size is None else checks.positive_int("subset_size", subset_size)
-    if not 2 <= subset_size < smaller:
-        raise ValueError(
-            f"subset_size must lie between 2 and {smaller - 1}, below the smaller count; got {subset_size}"
-        )
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    subset_size = check_subsets(num_subsets, subset_size, smaller)
+    rng = host_rng(key)
     weights = [_subsets(rng, len(z), subset_size / smaller, num_subsets) for z in (x, y)]
     value, *of_subsets = _estimates(x, y, *weights).tolist()
     variance = np.mean(np.square(np.asarray(of_subsets) - value)) * subset_size / (smaller - subset_size)
     half_width = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * float(variance) ** 0.5
     return KernelDistance(value, value - half_width, value + half_width)
+
+
+def check_subsets(num_subsets: int, subset_size: int | None, smaller: int) -> int:
+    """The size of the subsets, by default half of the smaller set.
+
+    Raises:
+        ValueError: as `kernel_distance`.
+    """
+    if checks.positive_int("num_subsets", num_subsets) < 2:
+        raise ValueError(f"num_subsets must be at least 2 for an interval, got {num_subsets}")
+    subset_size = smaller // 2 if subset_size is None else checks.positive_int("subset_size", subset_size)
+    if not 2 <= subset_size < smaller:
+        raise ValueError(
+            f"subset_size must lie between 2 and {smaller - 1}, below the smaller count; got {subset_size}"
+        )
+    return subset_size
 
 
 def _subsets(rng, count, share, num_subsets):

@@ -20,14 +20,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Shaped
 
 from jaxcreativity import checks, pytree
 from jaxcreativity.metrics import features as feature_spaces
 from jaxcreativity.metrics import summary
 from jaxcreativity.metrics.agreement import covariance_error
+from jaxcreativity.metrics.feature_sets import host_rng
 from jaxcreativity.metrics.frechet import FrechetDistance, frechet_distance, frechet_extrapolated
-from jaxcreativity.metrics.kernel_distance import KernelDistance, kernel_distance
+from jaxcreativity.metrics.kernel_distance import KernelDistance, check_subsets, kernel_distance
 from jaxcreativity.metrics.manifold_overlap import (
     DensityCoverage,
     PrecisionRecall,
@@ -174,16 +176,14 @@ def realism(
     """
     features = feature_spaces.pixels() if features is None else features
     sets = _check_images(samples, train, held_out)
-    num_features = _num_features(features, sets["train"])
+    num_features = _features(features, "train", sets["train"][:2]).shape[1]
     count = check_counts(len(samples), len(train), None if held_out is None else len(held_out), num_features)
     summary.check_confidence(confidence)
     if checks.positive_int("neighbour", neighbour) >= count:
         raise ValueError(f"neighbour must be below the common count of images, {count}; got {neighbour}")
-    subset_size = count // 2 if subset_size is None else subset_size
+    subset_size = check_subsets(num_subsets, subset_size, count)
     settings = Settings(num_features, neighbour, num_subsets, subset_size, float(confidence))
-    names = ("samples", "train", "held_out")
-    keys = dict(zip((*names, "kernel"), jax.random.split(key, 4), strict=True))
-    chosen = {name: x[jax.random.permutation(keys[name], len(x))[:count]] for name, x in sets.items()}
+    chosen = {name: _subsample(x, count, host_rng(key, i)) for i, (name, x) in enumerate(sets.items())}
     mapped = {name: _features(features, name, x) for name, x in chosen.items()}
     law = gaussian.fit(mapped["train"])
 
@@ -192,7 +192,7 @@ def realism(
         return Realism(
             frechet=frechet_extrapolated(x, y),
             kernel=kernel_distance(
-                x, y, num_subsets=num_subsets, subset_size=subset_size, key=keys["kernel"], confidence=confidence
+                x, y, num_subsets=num_subsets, subset_size=subset_size, key=key, confidence=confidence
             ),
             overlap=precision_recall(x, y, neighbour),
             density=density_coverage(x, y, neighbour),
@@ -216,9 +216,8 @@ def _check_images(samples, train, held_out) -> dict[str, Float[Array, "_ h w c"]
     return {name: check_pair(name, x, "train", train)[0] for name, x in sets.items()}
 
 
-def _num_features(features, train) -> int:
-    few = train[:2]
-    return _features(features, "train", few).shape[1]
+def _subsample(x, count, rng):
+    return jnp.asarray(np.asarray(x)[np.sort(rng.permutation(len(x))[:count])])
 
 
 def _features(features, name, images) -> Float[Array, "n d"]:
