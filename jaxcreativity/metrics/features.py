@@ -135,9 +135,9 @@ class Named:
     function: Features
     name: str
 
-    def __call__(self, images: Array) -> Array:
+    def __call__(self, images: Shaped[ArrayLike, "n h w c"]) -> Array:
         """Features of images."""
-        return self.function(images)
+        return self.function(checks.examples("images", images, ndim=4))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ number of pairs. Source: Mann & Whitney (1947); the question is that of Kamb & G
 """
 
 from functools import partial
+from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
@@ -60,33 +61,31 @@ class PatchNovelty:
     def nearer(self, patch_size: int) -> tuple[float, float, float] | None:
         """The probability of this module's docstring and its interval, `(value, low, high)`.
 
-        The interval is the bootstrap's over the samples (patches of one image are not independent), the held-out images
-        taken as given. `None` if no patch of any sample has enough contrast.
+        The interval is Gaussian, cut to [0, 1], with the standard error of the statistic for patches that come in
+        independent images, of samples and of held-out images alike; at 0 and 1 it shrinks to a point, and with only
+        one image it is all of [0, 1]. `None` if no patch of any sample has enough contrast.
+
+        Source: Obuchowski (1997).
         """
-        found, reference = self.samples[patch_size], np.sort(self.held_out[patch_size].distances)
+        found, reference = self.samples[patch_size], self.held_out[patch_size]
         if not found.distances.size:
             return None
-        below = np.searchsorted(reference, found.distances, "left") + np.searchsorted(
-            reference, found.distances, "right"
-        )
-        scores = 1 - below / (2 * reference.size)
-        sums, counts = (np.bincount(found.owners, w, found.num_images) for w in (scores, np.ones_like(scores)))
-        counted = counts > 0
-        sums, counts = sums[counted], counts[counted]
-        low, high = summary.bootstrap_interval(
-            np.arange(sums.size), lambda drawn: sums[drawn].sum() / counts[drawn].sum(), confidence=self.confidence
-        )
-        return float(scores.mean()), low, high
+        scores = 1 - _share_below(found.distances, reference.distances)
+        value = float(scores.mean())
+        variance = _variance(scores, found.owners)
+        variance += _variance(_share_below(reference.distances, found.distances), reference.owners)
+        half_width = NormalDist().inv_cdf(0.5 + 0.5 * self.confidence) * variance**0.5
+        return value, max(0.0, value - half_width), min(1.0, value + half_width)
 
     def summary(self) -> dict[str, float | int | None]:
         """Return plain numbers for a table or JSON, `None` where no patch has enough contrast.
 
         For every patch size k: `patch{k}_nearer`, `patch{k}_nearer_low`, `patch{k}_nearer_high`, `patch{k}_share` (of
         the patches that have enough contrast) and the named quartiles of `patch{k}_distance`; the same for the whole
-        image, `image_...`; `count`, `min_contrast`, `confidence`; and shares, quartiles and count again for the
-        held-out set, prefixed with `held_out_`.
+        image, `image_...`; `count`; the settings `same_location`, `min_contrast`, `confidence`; and count, shares and
+        quartiles again for the held-out set, prefixed with `held_out_`.
         """
-        numbers = {"min_contrast": self.min_contrast, "confidence": self.confidence}
+        numbers = {name: getattr(self, name) for name in ("same_location", "min_contrast", "confidence")}
         for size in self.samples:
             name = f"patch{size}" if size else "image"
             ends = self.nearer(size) or (None,) * 3
@@ -122,7 +121,7 @@ def patch_novelty(
         same_location: whether a patch is compared only with training patches at its own place.
         min_contrast: patches whose entries' standard deviation (about each channel's mean in the patch) is below this
             share of that of all training entries are left out; 0 keeps all.
-        confidence: level of the bootstrap intervals.
+        confidence: level of the intervals.
 
     Raises:
         ValueError: for images that do not fit together, patch sizes that are even, too large, repeated or none, a
@@ -157,6 +156,21 @@ def patch_novelty(
         measure("samples", samples), measure("held_out", held_out), bool(same_location), float(min_contrast),
         float(confidence),
     )  # fmt: skip
+
+
+def _share_below(values, reference):
+    """Share of the reference that is below each value, equal ones counting half."""
+    ordered = np.sort(reference)
+    return sum(np.searchsorted(ordered, values, side) for side in ("left", "right")) / (2 * ordered.size)
+
+
+def _variance(scores, owners):
+    """Variance of the mean of scores that are independent between owners only."""
+    groups, inverse = np.unique(owners, return_inverse=True)
+    if groups.size < 2:
+        return np.inf
+    deviations = np.bincount(inverse, scores - scores.mean())
+    return groups.size / (groups.size - 1) * float(np.square(deviations).sum()) / scores.size**2
 
 
 def _check_size(size, train):
