@@ -237,8 +237,8 @@ def _distances(images, train, size, places, share, same_location):
     nearest = np.full(len(patches), np.inf, patches.dtype)
     step = min(_images_at_once(train, size), train.shape[0])
     for start in range(0, train.shape[0], step):
-        # The last part is moved back to end with the data: one shape, and a minimum does not mind.
-        keys = _cut(jax.lax.dynamic_slice_in_dim(train, min(start, train.shape[0] - step), step), size)
+        # The slice is moved back to end with the data: one shape, and a minimum does not mind.
+        keys = _cut(jax.lax.dynamic_slice_in_dim(train, start, step), size)
         for begin in range(0, len(patches), _BLOCK):
             rows = np.resize(np.arange(begin, min(begin + _BLOCK, len(patches))), _BLOCK)
             if same_location:

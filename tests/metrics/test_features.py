@@ -85,7 +85,9 @@ def test_classes_apart_are_apart_in_feature_space(trained, labelled):
 
 
 def test_classifier_resumes_to_the_same_parameters(labelled, tmp_path):
-    fit = lambda **o: features.classifier(*labelled, key=jax.random.key(0), num_steps=8, **SMALL, **o)  # noqa: E731
+    def fit(seed=0, **options):
+        return features.classifier(*labelled, key=jax.random.key(seed), num_steps=8, **SMALL, **options)
+
     folder = {"checkpoint_folder": tmp_path, "checkpoint_every": 4}
     whole = fit(**folder)
     shutil.rmtree(tmp_path / "steps" / "8")  # what a kill leaves
@@ -94,6 +96,8 @@ def test_classifier_resumes_to_the_same_parameters(labelled, tmp_path):
     assert resumed.test_accuracy == whole.test_accuracy
     with pytest.raises(ValueError, match=r"another configuration \(checkpoint_every: 4 there, 6 here"):
         fit(checkpoint_folder=tmp_path, checkpoint_every=6)
+    with pytest.raises(ValueError, match=r"another configuration \(key"):
+        fit(seed=1, **folder)
 
 
 def test_inception_takes_a_callable(digits):
