@@ -30,12 +30,7 @@ from jaxcreativity.metrics.agreement import covariance_error
 from jaxcreativity.metrics.feature_sets import host_rng
 from jaxcreativity.metrics.frechet import FrechetDistance, frechet_distance, frechet_extrapolated
 from jaxcreativity.metrics.kernel_distance import KernelDistance, check_subsets, kernel_distance
-from jaxcreativity.metrics.manifold_overlap import (
-    DensityCoverage,
-    PrecisionRecall,
-    density_coverage,
-    precision_recall,
-)
+from jaxcreativity.metrics.manifold_overlap import Overlap, density_coverage, overlap, precision_recall
 from jaxcreativity.metrics.neighbours import check_pair
 from jaxcreativity.metrics.spectrum import power_spectrum, spectrum_error
 from jaxcreativity.theory import gaussian
@@ -47,6 +42,7 @@ __all__ = [
     "frechet_distance",
     "frechet_extrapolated",
     "kernel_distance",
+    "overlap",
     "power_spectrum",
     "precision_recall",
     "realism",
@@ -74,8 +70,7 @@ class Realism:
 
     frechet: FrechetDistance
     kernel: KernelDistance
-    overlap: PrecisionRecall
-    density: DensityCoverage
+    overlap: Overlap
     covariance_error: float
     spectrum_error: float
     held_out: "Realism | None"
@@ -97,10 +92,9 @@ class Realism:
         return self._measured() | settings | {f"held_out_{name}": value for name, value in reference.items()}
 
     def _measured(self):
-        fractions = {"precision": self.overlap.precision, "recall": self.overlap.recall}
-        fractions["coverage"] = self.density.coverage
         intervals = {}
-        for name, fraction in fractions.items():
+        for name in ("precision", "recall", "coverage"):
+            fraction = getattr(self.overlap, name)
             ends = summary.wilson_interval(
                 round(fraction * self.count), self.count, confidence=self.settings.confidence
             )
@@ -114,7 +108,7 @@ class Realism:
             "kernel_distance_low": self.kernel.low,
             "kernel_distance_high": self.kernel.high,
             **intervals,
-            "density": self.density.density,
+            "density": self.overlap.density,
             "covariance_error": self.covariance_error,
             "spectrum_error": self.spectrum_error,
         }
@@ -194,8 +188,7 @@ def realism(
             kernel=kernel_distance(
                 x, y, num_subsets=num_subsets, subset_size=subset_size, key=key, confidence=confidence
             ),
-            overlap=precision_recall(x, y, neighbour),
-            density=density_coverage(x, y, neighbour),
+            overlap=overlap(x, y, neighbour),
             covariance_error=float(covariance_error(gaussian.fit(x).covariance, law.covariance)),
             spectrum_error=float(spectrum_error(chosen[name], chosen["train"])),
             held_out=reference,
@@ -208,16 +201,18 @@ def realism(
 
 
 def _check_images(samples, train, held_out) -> dict[str, Float[Array, "_ h w c"]]:
-    sets = {"samples": samples, "train": train} | ({} if held_out is None else {"held_out": held_out})
-    for name, x in sets.items():
+    for name, x in (("samples", samples), ("train", train), ("held_out", held_out)):
         if not checks.is_concrete(x):
             raise ValueError(f"{name} is traced; realism looks at values: call it outside jit and grad")
-        checks.examples(name, x, ndim=4)
-    return {name: check_pair(name, x, "train", train)[0] for name, x in sets.items()}
+    samples, train = check_pair("samples", samples, "train", train)
+    checks.examples("samples", samples[:1], ndim=4)
+    sets = {"samples": samples, "train": train}
+    # The training images are many and were looked at above.
+    return sets if held_out is None else sets | {"held_out": check_pair("held_out", held_out, "train", train[:1])[0]}
 
 
 def _subsample(x, count, rng):
-    return jnp.asarray(np.asarray(x)[np.sort(rng.permutation(len(x))[:count])])
+    return x[np.sort(rng.permutation(len(x))[:count])]
 
 
 def _features(features, name, images) -> Float[Array, "n d"]:

@@ -340,7 +340,8 @@ def must_not_run(x):
         (lambda: realism.spectrum_error(IMAGES, IMAGES[:, :2]), "same shape"),
         (lambda: realism.spectrum_error(0 * IMAGES, 0 * IMAGES), "all zeros"),
         (lambda: report(IMAGES, IMAGES[:, :2], IMAGES), "same shape"),
-        (lambda: report(IMAGES, IMAGES, X), r"held_out must have shape \(n, height"),
+        (lambda: report(IMAGES, IMAGES, X), "images of held_out and train must have the same shape"),
+        (lambda: report(X, X, X), r"samples must have shape \(n, height"),
         (lambda: report(IMAGES + np.inf, IMAGES, None), "samples has NaN or infinite"),
         (
             lambda: report(IMAGES, IMAGES, IMAGES[:19], features=must_not_run),
