@@ -22,12 +22,28 @@ def labelled():
     return x[:1500], labels[:1500], x[1500:], labels[1500:]
 
 
-SMALL = {"num_features": 16, "width": 8, "batch_size": 64, "learning_rate": 3e-3, "progress": False}
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("classifier")
 
 
 @pytest.fixture(scope="module")
-def trained(labelled):
-    return features.classifier(*labelled, key=jax.random.key(0), num_steps=200, **SMALL)
+def fit(labelled, folder):
+    """Train a small classifier, or take it from the folder."""
+
+    def train(**changes):
+        options = {
+            "key": jax.random.key(0), "num_steps": 160, "checkpoint_every": 80, "num_features": 16, "width": 8,
+            "batch_size": 64, "learning_rate": 3e-3, "checkpoint_folder": folder, "progress": False,
+        } | changes  # fmt: skip
+        return features.classifier(*labelled, **options)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def trained(fit):
+    return fit()
 
 
 def test_pixels_are_the_entries(digits):
@@ -84,20 +100,15 @@ def test_classes_apart_are_apart_in_feature_space(trained, labelled):
     assert distance(ones, sevens).low > distance(ones, other_ones).high
 
 
-def test_classifier_resumes_to_the_same_parameters(labelled, tmp_path):
-    def fit(seed=0, **options):
-        return features.classifier(*labelled, key=jax.random.key(seed), num_steps=8, **SMALL, **options)
-
-    folder = {"checkpoint_folder": tmp_path, "checkpoint_every": 4}
-    whole = fit(**folder)
-    shutil.rmtree(tmp_path / "steps" / "8")  # what a kill leaves
-    resumed = fit(**folder)
-    jax.tree.map(np.testing.assert_array_equal, whole.params, resumed.params)
-    assert resumed.test_accuracy == whole.test_accuracy
-    with pytest.raises(ValueError, match=r"another configuration \(checkpoint_every: 4 there, 6 here"):
-        fit(checkpoint_folder=tmp_path, checkpoint_every=6)
+def test_classifier_resumes_to_the_same_parameters(trained, fit, folder):
+    shutil.rmtree(folder / "steps" / "160")  # what a kill leaves
+    resumed = fit()
+    jax.tree.map(np.testing.assert_array_equal, trained.params, resumed.params)
+    assert resumed.test_accuracy == trained.test_accuracy
+    with pytest.raises(ValueError, match=r"another configuration \(checkpoint_every: 80 there, 40 here"):
+        fit(checkpoint_every=40)
     with pytest.raises(ValueError, match=r"another configuration \(key"):
-        fit(seed=1, **folder)
+        fit(key=jax.random.key(1))
 
 
 def test_inception_takes_a_callable(digits):
@@ -133,14 +144,14 @@ LABELS = np.array([0, 1, 0, 1, 0, 1])
         (lambda: features.pca(X[:1], 1), "train needs at least 2"),
         (lambda: features.pca(X, 2)(X[:, :3]), r"images \(4, 4, 1\), got \(3, 4, 1\)"),
         (lambda: features.pixels()(X[0]), r"images must have shape \(n, height"),
-        (lambda: fit(labels=None), "labels is None: this data set has no labels; use features.pca"),
-        (lambda: fit(labels=LABELS[:5]), r"labels must be 6 integers.*got int64 \(5,\)"),
-        (lambda: fit(labels=LABELS - 1), "integers of at least 0"),
-        (lambda: fit(labels=LABELS / 2), "got float64"),
-        (lambda: fit(labels=0 * LABELS), "one class"),
-        (lambda: fit(test_images=X[:, :3]), "test_images must have images of shape"),
-        (lambda: fit(num_steps=0), "num_steps must be an integer"),
-        (lambda: fit(num_features=0), "num_features must be an integer"),
+        (lambda: fit_few(labels=None), "labels is None: this data set has no labels; use features.pca"),
+        (lambda: fit_few(labels=LABELS[:5]), r"labels must be 6 integers.*got int64 \(5,\)"),
+        (lambda: fit_few(labels=LABELS - 1), "integers of at least 0"),
+        (lambda: fit_few(labels=LABELS / 2), "got float64"),
+        (lambda: fit_few(labels=0 * LABELS), "one class"),
+        (lambda: fit_few(test_images=X[:, :3]), "test_images must have images of shape"),
+        (lambda: fit_few(num_steps=0), "num_steps must be an integer"),
+        (lambda: fit_few(num_features=0), "num_features must be an integer"),
         (lambda: features.inception(lambda x: x, batch_size=0), "batch_size must be an integer"),
     ],
 )
@@ -149,7 +160,7 @@ def test_bad_input_raises(call, message):
         call()
 
 
-def fit(**changes):
+def fit_few(**changes):
     arguments = {"images": X, "labels": LABELS, "test_images": X, "test_labels": LABELS, "progress": False} | changes
     return features.classifier(**arguments, key=jax.random.key(0))
 

@@ -131,7 +131,7 @@ def test_interval_covers_the_distance_of_two_laws():
     # k(u, v) = (uv + 1)^3 in one dimension, N(1, 1) against N(0, 1): sum_p binom(3, p) (difference of p-th moments)^2.
     exact = 3 * 1**2 + 3 * (2 - 1) ** 2 + (4 - 0) ** 2
     rng = np.random.default_rng(3)
-    times, covered = 200, 0
+    times, covered = 120, 0
     values = []
     for seed in range(times):
         x, y = rng.normal(size=(150, 1)) + 1, rng.normal(size=(100, 1))
@@ -139,8 +139,8 @@ def test_interval_covers_the_distance_of_two_laws():
         covered += low < exact < high
         values.append(value)
     assert abs(np.mean(values) - exact) < 4 * np.std(values) / np.sqrt(times)
-    # A heavy-tailed statistic: somewhat below the nominal 0.9, whose own standard error is 0.021.
-    assert 0.8 < covered / times < 0.97
+    # A heavy-tailed statistic: somewhat below the nominal 0.9, whose own standard error is 0.027.
+    assert 0.79 < covered / times < 0.98
 
 
 # --- precision, recall, density, coverage -------------------------------------------------------------------------
