@@ -100,6 +100,7 @@ def test_classes_apart_are_apart_in_feature_space(trained, labelled):
     assert distance(ones, sevens).low > distance(ones, other_ones).high
 
 
+@pytest.mark.slow
 def test_classifier_resumes_to_the_same_parameters(trained, fit, folder):
     shutil.rmtree(folder / "steps" / "160")  # what a kill leaves
     resumed = fit()

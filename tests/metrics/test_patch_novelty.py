@@ -104,6 +104,7 @@ def split_digits():
     return x[:200], x[200:264], x[264:]
 
 
+@pytest.mark.slow
 def test_copies_mosaics_and_new_images_are_told_apart(split_digits):
     train, held_out, new = split_digits
     rng = np.random.default_rng(1)
