@@ -3,12 +3,12 @@
 All four ask whether vectors of one set lie in balls around the vectors of the other, each of the radius that reaches
 its k-th nearest neighbour in its own set:
 
-| measure   | share of ...                                                  | low means            |
-|-----------|---------------------------------------------------------------|----------------------|
-| precision | samples in any ball around a real vector                      | unrealistic samples  |
-| recall    | real vectors in any ball around a sample                      | part of the data missing |
-| density   | balls around real vectors that hold a sample, over k          | unrealistic samples; not bounded by 1 |
-| coverage  | real vectors whose ball holds any sample                      | part of the data missing |
+| measure   | is                                                               | low means                |
+|-----------|------------------------------------------------------------------|--------------------------|
+| precision | share of samples in any ball around a real vector                | unrealistic samples      |
+| recall    | share of real vectors in any ball around a sample                | part of the data missing |
+| density   | mean number of balls around real vectors that hold a sample, / k | unrealistic samples      |
+| coverage  | share of real vectors whose ball holds any sample                | part of the data missing |
 
 Recall counts balls around samples, which one outlier can make huge; coverage does not. Samples of the law of the real
 vectors have density 1 on average, but precision, recall and coverage below 1: compare with a held-out set of the same
