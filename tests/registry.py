@@ -142,10 +142,11 @@ def _piecewise(dtype):
 
 def random_network(module, shape, *, scale, dtype=jnp.float64, **options):
     """A network of random parameters, also where `module.init` starts at zeros, which say nothing."""
-    params = jax.jit(module.init)(jax.random.key(0), jnp.zeros(shape), jnp.ones(()))["params"]
+    params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(()))["params"]
     leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    drawn = [scale * jax.random.normal(k, leaf.shape, dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    # In NumPy: a draw of rank 4 takes XLA seconds to compile on CPUs.
+    rng = np.random.default_rng(1)
+    drawn = [jnp.asarray(scale * rng.standard_normal(leaf.shape), dtype) for leaf in leaves]
     return networks.bind(module, structure.unflatten(drawn), **options)
 
 
