@@ -1,5 +1,7 @@
 """The linear modules compute the maps that they claim, level by level, and no others."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,21 +9,23 @@ import pytest
 
 from jaxcreativity import networks
 from jaxcreativity.theory import affine
+from tests.registry import random_network
 
 LEVELS = (10.0, 1.0, 0.1)
 SHAPE = (5, 6, 2)
 
 
-def random_params(module, seed=0):
-    params = module.init(jax.random.key(0), jnp.zeros(SHAPE), jnp.ones(()))["params"]
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed), len(leaves))
-    return structure.unflatten([jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)])
+def random_params(module):
+    return random_network(module, SHAPE, scale=1.0).params
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def jacobian(module, params, sigma):
+    return jax.jacfwd(lambda y: module.apply({"params": params}, y, sigma))(jnp.zeros(SHAPE))
 
 
 def matrix(module, params, sigma):
-    apply = lambda y: module.apply({"params": params}, y, sigma)  # noqa: E731
-    return np.asarray(jax.jacfwd(apply)(jnp.zeros(SHAPE)).reshape(60, 60))
+    return np.asarray(jacobian(module, params, sigma)).reshape(60, 60)
 
 
 MODULES = {
