@@ -8,6 +8,7 @@ with a length l(sigma), in pixels, in place of the hard windows of `theory.local
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -79,12 +80,14 @@ class SoftWindowDenoiser:
             mean = local_means(u, source, temperature, *bands).mean
         else:
             queries, keys, _ = hard.queries_and_keys(u)
+            # Entries are scaled by the root of their weight. Not by jnp.sqrt: far from the middle of a short window
+            # weights are 0 in float32, where the derivative of the root is infinite.
             rows, columns = (
-                weight(jnp.arange(size, dtype=y.dtype) - centre)
+                weight((jnp.arange(size, dtype=y.dtype) - centre) / math.sqrt(2))
                 for size, centre in zip(keys.size, keys.centre, strict=True)
             )
-            window = rows.reshape(-1, 1, 1) * columns.reshape(1, -1, 1)
-            scale = jnp.sqrt(jnp.broadcast_to(window, (*keys.size, u.shape[2]))).reshape(-1)
+            scale = rows.reshape(-1, 1, 1) * columns.reshape(1, -1, 1)
+            scale = jnp.broadcast_to(scale, (*keys.size, u.shape[2])).reshape(-1)
             mean = patch_means(queries, keys, source, temperature, 0, scale)[0].mean.reshape(u.shape)
         return mean + source.mean.reshape(1, 1, -1)
 

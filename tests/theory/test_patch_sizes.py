@@ -115,6 +115,20 @@ def test_lengths_are_found_again_by_gradient(digits):
     assert (losses < 1e-4).all()
 
 
+def test_gradient_of_a_short_window_is_finite_in_float32(digits):
+    """Weights far from the middle underflow there."""
+    x = jnp.asarray(digits[:4], jnp.float32)
+    y = noisy(digits[0], 0.1).astype(np.float32)
+
+    @jax.jit
+    @jax.grad
+    def slope(log_length):
+        denoiser = SoftWindowDenoiser(x, log_length[None], jnp.ones(1, jnp.float32))
+        return jnp.sum(jnp.square(denoiser(y, 0.1) - x[1]))
+
+    assert np.isfinite(slope(jnp.log(jnp.float32(0.3))))
+
+
 @pytest.mark.parametrize("boundary", ["interior", "broken"])
 def test_provenance_is_that_of_the_posterior(digits, boundary):
     x = digits[:12]
