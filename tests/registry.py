@@ -213,7 +213,7 @@ CASES = [
     Case("projected-mixture", _projected_mixture, sigma_to_infinity=np.average(IMAGES[:3], axis=0, weights=[2, 1, 1])),
     Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
     Case("network-resnet", _network(networks.MinimalResNet(depth=1, width=8))),
-    Case("network-unet", _network(networks.UNet((4,), attention=True), "v"), sigma_to_zero="identity"),
+    Case("network-unet", _network(networks.UNet((4,), attention="lowest"), "v"), sigma_to_zero="identity"),
     Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),
