@@ -107,7 +107,7 @@ def test_every_field_does_what_it_says_to_the_parameters():
     assert sum("SelfAttention" in name for name in shapes(base.clone(attention="lowest"))) == 8
     assert not any("NoiseEmbedding" in name for name in shapes(base.clone(time_conditioning=False)))
     unbiased = [name for name in shapes(base.clone(bias=False, skips="none")) if "bias" in name]
-    assert all("Embedding" in name or "ResidualBlock" in name and "Dense_0" in name for name in unbiased)  # of sigma
+    assert all("Embedding" in name or ("ResidualBlock" in name and "Dense_0" in name) for name in unbiased)  # of sigma
     for normalisation, name in (("group", "GroupNorm"), ("layer", "LayerNorm")):
         assert any(name in path for path in shapes(base.clone(normalisation=normalisation)))
 
