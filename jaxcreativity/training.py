@@ -175,7 +175,7 @@ def fit(
         steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
     every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
     run = partial(
-        _loop, step, x=x, key=data_key, num_steps=num_steps, every=every,
+        loop, step, x=x, key=data_key, num_steps=num_steps, every=every,
         per_dispatch=checks.positive_int("steps_per_dispatch", steps_per_dispatch),
         bar=partial(tqdm, total=num_steps, unit="step", desc=label or type(module).__name__, disable=not progress),
     )  # fmt: skip
@@ -186,8 +186,8 @@ def fit(
             "module": repr(module), "prediction": prediction, "sigma_data": sigma_data, "num_steps": num_steps,
             "batch_size": batch_size, "learning_rate": learning_rate, "weight_penalty": weight_penalty,
             "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
-            "sigmas": _digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": _digest(x),
-            "key": _digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
+            "sigmas": digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": digest(x),
+            "key": digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
         } | ({} if scale_input else {"scale_input": False})  # fmt: skip
         with Checkpoints(checkpoint_folder, identity) as checkpoints:
             restored = checkpoints.restore_latest(state)
@@ -261,8 +261,24 @@ def _draw(x, sigmas, batch_size, key):
     return x[indices], noise, levels
 
 
-def _loop(step, state, *, x, key, num_steps, every, per_dispatch, bar, save):
-    """Run `step` from `state.step` to `num_steps`, `per_dispatch` steps per compiled call."""
+def loop(step, state, *, x, key, num_steps, every, bar, save, per_dispatch=1):
+    """Run `step` from `state.step` to `num_steps`, `per_dispatch` steps per compiled call.
+
+    Args:
+        step: `(state, x, key) -> (state, loss)`, pure.
+        state: has a field `step`.
+        x: data, any pytree.
+        key: the same for every step, which folds its number in.
+        num_steps: where to stop.
+        every: steps between calls of `save`.
+        bar: `initial=... -> progress bar` (tqdm).
+        save: `(step, state) -> None`.
+        per_dispatch: steps per compiled call.
+
+    Raises:
+        FloatingPointError: if the loss becomes infinite or NaN.
+    """
+    loss_dtype = jax.eval_shape(step, state, x, key)[1].dtype
 
     @partial(jax.jit, donate_argnums=0)
     def dispatch(state, x, key, count):
@@ -270,7 +286,7 @@ def _loop(step, state, *, x, key, num_steps, every, per_dispatch, bar, save):
             return step(state, x, key)
         # A traced bound: the shorter call before a checkpoint is not compiled anew.
         body = lambda _, carry: step(carry[0], x, key)  # noqa: E731
-        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), x.dtype)))
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), loss_dtype)))
 
     state = jax.tree.map(jnp.array, state)  # donated below: the caller keeps its own
     done = int(state.step)
@@ -296,5 +312,6 @@ def _default_steps_per_dispatch(step, state, x, key) -> int:
     return 100
 
 
-def _digest(array) -> str:
+def digest(array: ArrayLike) -> str:
+    """Short hash of an array's entries and shape, for the identity of a checkpointed run."""
     return hashlib.sha256(np.ascontiguousarray(array).tobytes() + str(array.shape).encode()).hexdigest()[:16]

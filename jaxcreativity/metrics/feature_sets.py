@@ -1,0 +1,28 @@
+"""Two sets of feature vectors, checked and in float64: what the distances between sets have in common.
+
+These distances are small differences of large sums (of traces, of kernel values), so they are computed in float64,
+whatever the dtype of the features and also where JAX's own float64 is off.
+"""
+
+import numpy as np
+from jaxtyping import ArrayLike, Float64, Shaped
+
+from jaxcreativity import checks
+from jaxcreativity.metrics.neighbours import check_pair
+
+
+def feature_pair(
+    name_a: str, a: Shaped[ArrayLike, "..."], name_b: str, b: Shaped[ArrayLike, "..."], *, min_count: int = 1
+) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, "m d"]]:
+    """Two sets `(n, d)` and `(m, d)` on the host, in float64.
+
+    Raises:
+        ValueError: for traced arrays, shapes that do not fit, fewer than `min_count` vectors, integer, NaN, infinite
+            or overflowing entries.
+    """
+    for name, x in ((name_a, a), (name_b, b)):
+        if not checks.is_concrete(x):
+            raise ValueError(f"{name} is traced; distances between sets look at values: call them outside jit and grad")
+        checks.examples(name, x, ndim=2, min_count=min_count)
+    check_pair(name_a, a, name_b, b)
+    return np.asarray(a, np.float64), np.asarray(b, np.float64)
