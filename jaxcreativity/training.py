@@ -166,11 +166,11 @@ def fit(
         optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, num_steps + 1))
     init_key, data_key = jax.random.split(key)
     objective = Objective(module, prediction, sigma_data, weighting, weight_penalty, scale_input)
-    state = _init(objective, optimizer, init_key, x)
+    state = init_state(objective, optimizer, init_key, x)
     options = {"prediction": prediction, "sigma_data": sigma_data, "scale_input": scale_input}
     bind(module, state.params, **options)  # raises early on bad arguments
 
-    step = partial(_step, objective, optimizer, ema_decay, sigmas, batch_size)
+    step = partial(train_step, objective, optimizer, ema_decay, sigmas, batch_size)
     if steps_per_dispatch is None:
         steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
     every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
@@ -225,7 +225,14 @@ def denoising_loss(
     return jnp.mean(jax.lax.map(one, (x, jax.random.split(key, x.shape[0])), batch_size=batch_size), axis=0)
 
 
-def _init(objective, optimizer, key, x) -> TrainState:
+def init_state(
+    objective: Objective, optimizer: optax.GradientTransformation, key: PRNGKeyArray, x: Array
+) -> TrainState:
+    """The state before the first step.
+
+    Raises:
+        ValueError: if the module has state other than its parameters, or rejects the examples.
+    """
     variables = jax.jit(objective.module.init)(key, x[0], jnp.ones((), x.dtype))
     if set(variables) != {"params"}:
         raise ValueError(
@@ -236,8 +243,8 @@ def _init(objective, optimizer, key, x) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
 
 
-def _step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
-    """One optimiser step; `(state, loss)`."""
+def train_step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
+    """One optimiser step, `(state, loss)`: what `fit` repeats, with its arguments."""
     x, noise, levels = _draw(x, sigmas, batch_size, jax.random.fold_in(key, state.step))
     loss, gradient = jax.value_and_grad(objective)(state.params, x, noise, levels)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
