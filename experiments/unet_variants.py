@@ -90,23 +90,21 @@ def main(config: Config) -> dict[str, Any]:
     setup = dataclasses.replace(setup, features=features, forms=closed_forms(setup, say))
     say(f"closed forms: {time.perf_counter() - started:.0f} s; realism in the features of {features.name}")
 
-    found, samples = {part: [] for part in cells}, {}
-    todo = sum(map(len, cells.values()))
+    results = {"estimates": estimates, "cells": {}, "sweep": sweep_names(config, variants)}
+    samples, todo = {}, sum(map(len, cells.values()))
     done, began = 0, time.perf_counter()
     for part, members in cells.items():
+        found = results["cells"][part] = []
         for cell in members:
             numbers, arrays = setup.run(cell)
-            found[part].append({"label": cell.label, "folder": cell.folder, "seed": cell.seed, **numbers})
+            found.append({"label": cell.label, "folder": cell.folder, "seed": cell.seed, **numbers})
             samples[cell.folder] = arrays.get("samples")
             done += 1
-            elapsed = time.perf_counter() - began
-            left = elapsed / done * (todo - done)
+            left = (time.perf_counter() - began) / done * (todo - done)
             say(f"[{done}/{todo}] {cell.label}: {numbers['seconds']:.0f} s; about {left:.0f} s left", flush=True)
-
-    results = {"estimates": estimates, "cells": found, "sweep": sweep_names(config, variants)}
-    metrics = unet_variants_report.write(setup, variants, results, samples)
-    metrics["seconds"] = time.perf_counter() - started
-    runs.write_json(folder / "metrics.json", metrics)
+        metrics = unet_variants_report.write(setup, variants, results, samples)  # of the parts so far
+        metrics["seconds"] = time.perf_counter() - started
+        runs.write_json(folder / "metrics.json", metrics)
     say(f"\n{(folder / 'summary.md').read_text()}\n{metrics['seconds']:.0f} s in all; written to {folder}/")
     return metrics
 

@@ -260,14 +260,15 @@ class Setup:
         for name, images in (("train", x), ("test", self.test)):
             loss = training.denoising_loss(denoiser, images[jnp.arange(256) % len(images)], self.sigmas, key)
             numbers[f"loss_{name}"] = float(loss.mean()) if np.isfinite(loss).all() else None
+        # Entries beyond all data tell nothing more, and their squares may overflow.
+        samples = jnp.clip(samples, -10, 10)
         pairs = np.flatnonzero(finite[: self.config.num_pairs])
         empirical = {} if len(x) == len(self.x) else {"empirical": np.asarray(self._empirical(x))}
         numbers["agreement"] = {
-            name: agreement(form[pairs], np.asarray(samples)[pairs]).summary() if len(pairs) else None
+            name: agreement(jnp.asarray(form)[pairs], samples[pairs]).summary() if len(pairs) else None
             for name, form in (self.forms | empirical).items()
         }
-        # Entries beyond all data tell nothing more, and their squares may overflow.
-        samples = jnp.clip(samples[finite], -10, 10)
+        samples = samples[finite]
         enough = len(samples) >= self.config.num_samples // 2
         numbers["novelty"] = novelty(samples, x, self.test).summary() if len(samples) else None
         numbers["realism"] = None
