@@ -128,8 +128,11 @@ def built_in(widths: tuple[int, ...]) -> dict[str, Variant]:
 def choose_variants(config: Config, shape: tuple[int, ...], say: Callable[[str], None]) -> dict[str, Variant]:
     """The variants of a run, after checking that each maps an image to one of its shape.
 
+    Of the built-in ones, those that do not fit the images are left out, unless they were asked for by name.
+
     Raises:
-        ValueError: for an unknown variant, an impossible module, or a factory that cannot be imported.
+        ValueError: for an unknown variant, a module or a baseline that does not fit the images, or a factory that
+            cannot be imported.
     """
     found = built_in(config.widths) if config.network is None else _from_factory(config.network)
     if unknown := set(config.variants) - set(found):
@@ -139,13 +142,11 @@ def choose_variants(config: Config, shape: tuple[int, ...], say: Callable[[str],
         try:
             check_module(found[name].module, shape)
         except ValueError as error:
-            if config.variants or config.network is not None:
+            if config.variants or config.network is not None or name == "baseline":
                 raise ValueError(f"variant {name!r}: {error}") from error
             say(f"left out: {name} ({error})")
         else:
             chosen[name] = found[name]
-    if not chosen:
-        raise ValueError(f"no variant fits images of shape {shape}")
     return chosen
 
 
@@ -306,6 +307,8 @@ def plan(config: Config, variants: dict[str, Variant], num_images: int) -> dict[
     """
     if unknown := set(config.parts) - set(PARTS):
         raise ValueError(f"unknown parts {sorted(unknown)}; there are {', '.join(PARTS)}")
+    if not config.parts:
+        raise ValueError(f"parts must name at least one of {', '.join(PARTS)}")
     names = list(variants)
     baseline = names[0]
     cells = {part: [] for part in config.parts}
