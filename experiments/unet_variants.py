@@ -68,9 +68,6 @@ def main(config: Config) -> dict[str, Any]:
     num_features = 64 if has_labels else min(32, dataset.train[0].size)
     check_run(config, dataset.train, dataset.test, num_features)
     folder = runs.open_run(Path(config.output) / config.name, config)
-    if jax.default_backend() == "cpu":  # training seeds share their programs; on GPUs compilation is a small part
-        jax.config.update("jax_compilation_cache_dir", str((folder / "programs").absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
     permutation = np.random.default_rng(config.seed).permutation(len(dataset.train))
     x = jnp.asarray(dataset.train[permutation])
@@ -174,7 +171,11 @@ def _cli() -> None:
     import tyro
 
     try:
-        main(tyro.cli(Config, description=__doc__))
+        config = tyro.cli(Config, description=__doc__)
+        if jax.default_backend() == "cpu":  # training seeds share their programs, most of a short run's time
+            jax.config.update("jax_compilation_cache_dir", str(Path(config.output).absolute() / "programs"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        main(config)
     except ValueError as error:
         sys.exit(f"error: {error}")
 

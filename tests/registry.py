@@ -214,6 +214,10 @@ CASES = [
     Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
     Case("network-resnet", _network(networks.MinimalResNet(depth=1, width=8))),
     Case("network-unet", _network(networks.UNet((4,), attention="lowest"), "v"), sigma_to_zero="identity"),
+    Case(
+        "network-unet-bottleneck",
+        _network(networks.UNet((4,), normalisation="group", bottleneck=3, coordinates=True, padding="reflect")),
+    ),
     Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),

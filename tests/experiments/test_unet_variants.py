@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import unet_variants, unet_variants_setup
-from experiments.unet_variants_setup import Config, Permuted, Variant, built_in, choose_variants, plan
+from experiments import unet_variants
+from experiments.unet_variants_setup import Config, Permuted, Variant, built_in, choose_variants, draw, plan
 
 SHAPE = (8, 8, 1)
 TINY = Config(
@@ -139,37 +139,33 @@ def test_permuted_denoiser_is_the_denoiser_of_permuted_images():
 
 
 @pytest.mark.slow
-def test_tiny_run_of_all_parts_and_its_resume(tmp_path):
-    config = dataclasses.replace(TINY, output=str(tmp_path))
+def test_all_parts_with_own_networks_and_resume(tmp_path):
+    config = dataclasses.replace(
+        TINY, network=f"{__name__}:several", variants=(), num_images=100, output=str(tmp_path), name="own"
+    )
     metrics = unet_variants.main(config)
-    folder = tmp_path / "unet-variants-digits"
+    folder = tmp_path / "own"
     assert {path.name for path in folder.glob("*.png")} == {
         "samples.png", "novelty_realism.png", "agreement.png", "sweep.png",
     }  # fmt: skip
     assert json.loads((folder / "metrics.json").read_text()) == metrics
-    assert len(metrics["cells"]["variants"]) == 4
+    assert {part: len(cells) for part, cells in metrics["cells"].items()} == {
+        "variants": 4, "sweep": 4, "controls": 3,
+    }  # fmt: skip
     rows = {row["name"]: row for row in metrics["variants"]}
-    assert rows["baseline"]["finite"]["mean"] == 160
-    assert set(rows["linear"]["agreement"]) >= {"empirical", "linear, stationary", "ELS, circular", "another seed"}
+    assert rows["large"]["finite"]["mean"] == 160
+    assert set(rows["small"]["agreement"]) >= {"empirical", "linear, stationary", "ELS, circular", "another seed"}
     for text in ("## Variants", "## Data size", "## Controls", "disjoint"):
         assert text in (folder / "summary.md").read_text()
-    # Killed in the middle: finished networks are read, the others trained.
-    finished = folder / "variants" / "baseline" / "seed-0" / "metrics.json"
+    # Killed in the middle: finished networks are read, the others computed again, to the same numbers.
+    finished = folder / "variants" / "small" / "seed-0" / "metrics.json"
     before = finished.stat().st_mtime_ns
-    removed = folder / "variants" / "linear" / "seed-1" / "metrics.json"
+    removed = folder / "variants" / "large" / "seed-1" / "metrics.json"
     first = json.loads(removed.read_text())
     removed.unlink()
     unet_variants.main(config)
     assert finished.stat().st_mtime_ns == before
     assert json.loads(removed.read_text()) | {"seconds": 0} == first | {"seconds": 0}
-
-
-@pytest.mark.slow
-def test_own_network_through_the_whole_study(tmp_path):
-    config = dataclasses.replace(TINY, network=f"{__name__}:own", variants=(), output=str(tmp_path), name="own")
-    metrics = unet_variants.main(config)
-    assert [row["name"] for row in metrics["variants"]] == ["own"]
-    assert {cell["label"] for cell in metrics["cells"]["sweep"]} == {"own, 4 images", "own, 16 images"}
 
 
 @pytest.mark.slow
@@ -187,5 +183,5 @@ def test_identity_unet_generates_the_stationary_gaussian():
         progress=False,
     )  # fmt: skip
     z = jax.random.normal(jax.random.key(9), (128, *SHAPE), x.dtype)
-    samples, predicted = (unet_variants_setup.draw(d, z, sigmas) for d in (network, linear.fit(x, "stationary")))
+    samples, predicted = (draw(d, z, sigmas) for d in (network, linear.fit(x, "stationary")))
     assert agreement(predicted, samples).pearson_quartiles[0] > 0.98
