@@ -32,15 +32,13 @@ import matplotlib
 import numpy as np
 
 from experiments import runs, unet_variants_report
+from experiments.unet_variants_run import Setup, draw, estimate
 from experiments.unet_variants_setup import (
     SMALL,
     SMALL_VARIANTS,
     Config,
-    Setup,
     check_run,
     choose_variants,
-    draw,
-    estimate,
     plan,
     sweep_names,
 )

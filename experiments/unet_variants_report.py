@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments import runs
-from experiments.unet_variants_setup import Setup, Variant
+from experiments.unet_variants_run import Setup
+from experiments.unet_variants_setup import Variant
 from jaxcreativity import plotting
 from jaxcreativity.metrics.agreement import agreement
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from experiments import unet_variants
-from experiments.unet_variants_setup import Config, Permuted, Variant, built_in, choose_variants, draw, plan
+from experiments.unet_variants_run import Permuted, draw
+from experiments.unet_variants_setup import Config, Variant, built_in, choose_variants, plan
 
 SHAPE = (8, 8, 1)
 TINY = Config(
@@ -123,6 +124,11 @@ def test_plan_has_one_folder_per_network_and_disjoint_parts():
     ]  # fmt: skip
     parts = [(cell.first, cell.first + cell.count) for cell in cells["controls"] if not cell.shuffled]
     assert parts == [(0, 64), (64, 128), (0, 100), (100, 200)]
+
+
+def test_names_that_would_share_a_folder_are_refused():
+    with pytest.raises(ValueError, match="names of networks must differ in letters or digits, got a b, a-b"):
+        plan(TINY, {"a b": Variant(Own()), "a-b": Variant(Own())}, 200)
 
 
 def test_permuted_denoiser_is_the_denoiser_of_permuted_images():
