@@ -179,7 +179,9 @@ def _load(config, say) -> tuple[np.ndarray, Config]:
 
 def _module(config: Config) -> nn.Module:
     if config.network == "unet":
-        return networks.UNet(config.unet_widths, padding=config.padding, attention=config.attention)
+        return networks.UNet(
+            config.unet_widths, padding=config.padding, attention="lowest" if config.attention else "none"
+        )
     return networks.MinimalResNet(config.depth, config.width, padding=config.padding)
 
 

@@ -53,6 +53,7 @@ class Objective:
         sigma_data: root mean square of the data's entries.
         weighting: `sigma -> weight` of the squared error of the output, or `None` for 1.
         weight_penalty: coefficient of the summed squares of all parameters whose name ends in `kernel`.
+        scale_input: whether the module sees `c_in y`, or `y` itself.
     """
 
     module: nn.Module = pytree.static()
@@ -60,6 +61,7 @@ class Objective:
     sigma_data: float = pytree.static()
     weighting: Weighting | None = pytree.static(default=None)
     weight_penalty: float = pytree.static(default=0.0)
+    scale_input: bool = pytree.static(default=True)
 
     def __call__(
         self,
@@ -71,7 +73,7 @@ class Objective:
         """The loss of this module's docstring on given images and noises."""
 
         def example_loss(x, noise, sigma):
-            c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data)
+            c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data, self.scale_input)
             y = x + sigma * noise
             output = self.module.apply({"params": params}, c_in * y, sigma)
             # For the noise this is (x - y) / -sigma = noise, and so on.
@@ -103,6 +105,7 @@ def fit(
     optimizer: optax.GradientTransformation | None = None,
     prediction: Prediction = "x",
     sigma_data: float | None = None,
+    scale_input: bool = True,
     weighting: Weighting | None = None,
     weight_penalty: float = 0.0,
     ema_decay: float | None = 0.999,
@@ -129,6 +132,7 @@ def fit(
         optimizer: optax transformation; by default Adam with that schedule.
         prediction: what the module outputs: `"x"`, `"noise"` or `"v"`.
         sigma_data: root mean square of the data's entries, measured if not given.
+        scale_input: whether the module sees `y / sqrt(sigma^2 + sigma_data^2)`, or `y` itself.
         weighting: `sigma -> weight` of the squared output error; 1 if not given.
         weight_penalty: coefficient of the sum of squared kernels in the loss.
         ema_decay: decay of the exponential moving average of the parameters that is returned (ramped up over the
@@ -161,11 +165,12 @@ def fit(
         warmup = max(1, num_steps // 20)
         optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, num_steps + 1))
     init_key, data_key = jax.random.split(key)
-    objective = Objective(module, prediction, sigma_data, weighting, weight_penalty)
-    state = _init(objective, optimizer, init_key, x)
-    bind(module, state.params, prediction=prediction, sigma_data=sigma_data)  # raises early on bad arguments
+    objective = Objective(module, prediction, sigma_data, weighting, weight_penalty, scale_input)
+    state = init_state(objective, optimizer, init_key, x)
+    options = {"prediction": prediction, "sigma_data": sigma_data, "scale_input": scale_input}
+    bind(module, state.params, **options)  # raises early on bad arguments
 
-    step = partial(_step, objective, optimizer, ema_decay, sigmas, batch_size)
+    step = partial(train_step, objective, optimizer, ema_decay, sigmas, batch_size)
     if steps_per_dispatch is None:
         steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
     every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
@@ -183,12 +188,12 @@ def fit(
             "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
             "sigmas": digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": digest(x),
             "key": digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
-        }  # fmt: skip
+        } | ({} if scale_input else {"scale_input": False})  # fmt: skip
         with Checkpoints(checkpoint_folder, identity) as checkpoints:
             restored = checkpoints.restore_latest(state)
             state = run(state if restored is None else restored, save=checkpoints.save)
     params = state.params if ema_decay is None else state.average
-    return bind(module, params, prediction=prediction, sigma_data=sigma_data)
+    return bind(module, params, **options)
 
 
 @partial(jax.jit, static_argnames=("num_draws", "batch_size"))
@@ -220,7 +225,14 @@ def denoising_loss(
     return jnp.mean(jax.lax.map(one, (x, jax.random.split(key, x.shape[0])), batch_size=batch_size), axis=0)
 
 
-def _init(objective, optimizer, key, x) -> TrainState:
+def init_state(
+    objective: Objective, optimizer: optax.GradientTransformation, key: PRNGKeyArray, x: Array
+) -> TrainState:
+    """The state before the first step.
+
+    Raises:
+        ValueError: if the module has state other than its parameters, or rejects the examples.
+    """
     variables = jax.jit(objective.module.init)(key, x[0], jnp.ones((), x.dtype))
     if set(variables) != {"params"}:
         raise ValueError(
@@ -231,8 +243,8 @@ def _init(objective, optimizer, key, x) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), params, params, optimizer.init(params))
 
 
-def _step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
-    """One optimiser step; `(state, loss)`."""
+def train_step(objective, optimizer, ema_decay, sigmas, batch_size, state, x, key):
+    """One optimiser step, `(state, loss)`: what `fit` repeats, with its arguments."""
     x, noise, levels = _draw(x, sigmas, batch_size, jax.random.fold_in(key, state.step))
     loss, gradient = jax.value_and_grad(objective)(state.params, x, noise, levels)
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)

@@ -142,7 +142,8 @@ def _piecewise(dtype):
 
 def random_network(module, shape, *, scale, dtype=jnp.float64, **options):
     """A network of random parameters, also where `module.init` starts at zeros, which say nothing."""
-    params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(()))["params"]
+    label = () if options.get("label") is None else (jnp.asarray(options["label"]),)
+    params = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape), jnp.ones(()), *label)["params"]
     leaves, structure = jax.tree.flatten(params)
     # In NumPy: a draw of rank 4 takes XLA seconds to compile on CPUs.
     rng = np.random.default_rng(1)
@@ -216,7 +217,11 @@ CASES = [
     Case("projected-mixture", _projected_mixture, sigma_to_infinity=np.average(IMAGES[:3], axis=0, weights=[2, 1, 1])),
     Case("prototypes", _prototypes, sigma_to_zero="nearest", sigma_to_infinity=PIXEL_MEAN),
     Case("network-resnet", _network(networks.MinimalResNet(depth=1, width=8))),
-    Case("network-unet", _network(networks.UNet((4,), attention=True), "v"), sigma_to_zero="identity"),
+    Case("network-unet", _network(networks.UNet((4,), attention="lowest"), "v"), sigma_to_zero="identity"),
+    Case(
+        "network-unet-bottleneck",
+        _network(networks.UNet((4,), normalisation="group", bottleneck=3, coordinates=True, padding="reflect")),
+    ),
     Case("LS-zero", _local(3, "zero", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-circular", _local(3, "circular", equivariant=False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("LS-whole", _local(9, "zero", equivariant=False, chunk_size=7), sigma_to_zero="nearest"),

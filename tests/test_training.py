@@ -93,8 +93,8 @@ def test_convolutions_on_cpu_run_one_step_per_dispatch(x):
     for module, expected in ((Conv(), 1), (networks.ConvLinear(LEVELS), 100)):
         objective = training.Objective(module, "x", 1.0)
         optimizer = optax.sgd(1e-2)
-        state = training._init(objective, optimizer, jax.random.key(0), images)
-        step = partial(training._step, objective, optimizer, None, SIGMAS[:-1], 2)
+        state = training.init_state(objective, optimizer, jax.random.key(0), images)
+        step = partial(training.train_step, objective, optimizer, None, SIGMAS[:-1], 2)
         if jax.default_backend() == "cpu":
             assert training._default_steps_per_dispatch(step, state, images, jax.random.key(0)) == expected
 

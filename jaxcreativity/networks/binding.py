@@ -11,7 +11,8 @@ A module is `module(y_scaled, sigma) -> F` on one example, F of the shape of `y_
 | `v`        | the velocity          | (sigma_data c_in)^2   | -sigma sigma_data c_in |
 
 The velocity is `c_in (sigma_data noise - sigma x / sigma_data)`: v-prediction (Salimans & Ho 2022) at
-`sigma_data = 1` and, up to the sign of F, the preconditioning of Karras et al. (2022, table 1) in general.
+`sigma_data = 1` and, up to the sign of F, the preconditioning of Karras et al. (2022, table 1) in general. Without
+`scale_input`, c_in is 1 in what F sees: with `x` or `noise` that is a network without any preconditioning.
 """
 
 from typing import Any, Literal, get_args
@@ -27,15 +28,18 @@ from jaxcreativity.denoiser import NoiseLevel
 Prediction = Literal["x", "noise", "v"]
 
 
-def preconditioning(prediction: Prediction, sigma: NoiseLevel, sigma_data: float) -> tuple[Any, Any, Any]:
+def preconditioning(
+    prediction: Prediction, sigma: NoiseLevel, sigma_data: float, scale_input: bool = True
+) -> tuple[Any, Any, Any]:
     """`(c_skip, c_out, c_in)` of this module's table at one noise level."""
     total = jnp.square(sigma) + sigma_data**2
-    c_in = jax.lax.rsqrt(total)
+    root = jax.lax.rsqrt(total)
+    c_in = root if scale_input else 1.0
     if prediction == "x":
         return 0.0, 1.0, c_in
     if prediction == "noise":
         return 1.0, -sigma, c_in
-    return sigma_data**2 / total, -sigma * sigma_data * c_in, c_in
+    return sigma_data**2 / total, -sigma * sigma_data * root, c_in
 
 
 @pytree.dataclass
@@ -47,12 +51,13 @@ class NetworkDenoiser:
     prediction: Prediction = pytree.static(default="x")
     sigma_data: float = pytree.static(default=1.0)
     label: Any = None
+    scale_input: bool = pytree.static(default=True)
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y)
         sigma = jnp.asarray(sigma, y.dtype)
-        c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data)
+        c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data, self.scale_input)
         condition = () if self.label is None else (self.label,)
         output = self.module.apply({"params": self.params}, c_in * y, sigma, *condition)
         if output.shape != y.shape:
@@ -63,7 +68,13 @@ class NetworkDenoiser:
 
 
 def bind(
-    module: nn.Module, params: Any, *, prediction: Prediction = "x", sigma_data: float = 1.0, label: Any = None
+    module: nn.Module,
+    params: Any,
+    *,
+    prediction: Prediction = "x",
+    sigma_data: float = 1.0,
+    label: Any = None,
+    scale_input: bool = True,
 ) -> NetworkDenoiser:
     """Bind a module to its parameters.
 
@@ -74,6 +85,7 @@ def bind(
         prediction: what the module outputs: `"x"`, `"noise"` or `"v"`.
         sigma_data: root mean square of the data's entries, which sets the input scale; positive.
         label: class of a conditional network, `module(y_scaled, sigma, label)`; a leaf, so it can be mapped over.
+        scale_input: whether the module sees `c_in y`, or `y` itself.
 
     Raises:
         ValueError: for an unknown prediction, `sigma_data <= 0`, or an unhashable module.
@@ -85,4 +97,5 @@ def bind(
         hash(module)
     except TypeError as error:
         raise ValueError(f"module must have hashable attributes (tuples, not lists): {error}") from error
-    return NetworkDenoiser(params, module, prediction, float(sigma_data), None if label is None else jnp.asarray(label))
+    label = None if label is None else jnp.asarray(label)
+    return NetworkDenoiser(params, module, prediction, float(sigma_data), label, bool(scale_input))

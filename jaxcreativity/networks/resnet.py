@@ -9,7 +9,7 @@ from jaxcreativity import checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.embedding import NoiseEmbedding
 
-Padding = Literal["zero", "circular"]
+Padding = Literal["zero", "circular", "reflect"]
 
 
 def convolution(features: int, kernel_size: int, padding: Padding, name: str | None = None, **options) -> nn.Conv:
@@ -20,7 +20,7 @@ def convolution(features: int, kernel_size: int, padding: Padding, name: str | N
     """
     checks.choice("padding", padding, get_args(Padding))
     checks.odd_size("kernel_size", kernel_size)
-    mode = "SAME" if padding == "zero" else "CIRCULAR"
+    mode = "SAME" if padding == "zero" else padding.upper()
     return nn.Conv(features, (kernel_size, kernel_size), padding=mode, name=name, **options)
 
 
@@ -60,7 +60,7 @@ class MinimalResNet(nn.Module):
         depth: residual layers.
         width: channels.
         kernel_size: odd side of every kernel.
-        padding: `"zero"`, or `"circular"`, which makes the network equivariant to circular shifts.
+        padding: `"zero"`, `"reflect"`, or `"circular"`, which makes the network equivariant to circular shifts.
         num_classes: number of classes to condition on; 0 for none.
         embedding_features: length of the noise embedding.
     """

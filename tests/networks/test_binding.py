@@ -55,6 +55,19 @@ def test_input_is_scaled_inside():
     np.testing.assert_allclose(denoiser(y, 1.2), 2 * y / 1.3, rtol=1e-14)
 
 
+@pytest.mark.parametrize("prediction", ["x", "noise", "v"])
+def test_without_preconditioning_the_module_sees_y_itself(prediction):
+    y, sigma, sigma_data = jnp.array([3.0, -1.0]), 1.2, 0.5
+    with_it, without = (
+        networks.bind(Identity(), PARAMS, prediction=prediction, sigma_data=sigma_data, scale_input=scale)(y, sigma)
+        for scale in (True, False)
+    )
+    c_skip = {"x": 0.0, "noise": 1.0, "v": 0.25 / 1.69}[prediction]
+    np.testing.assert_allclose(without - c_skip * y, 1.3 * (with_it - c_skip * y), rtol=1e-13)
+    expected = {"x": 2 * y, "noise": y - 1.2 * 2 * y, "v": c_skip * y - 1.2 * 0.5 / 1.3 * 2 * y}[prediction]
+    np.testing.assert_allclose(without, expected, rtol=1e-13)
+
+
 def test_params_are_leaves_and_the_module_is_structure():
     denoiser = networks.bind(Identity(), PARAMS)
     assert len(jax.tree.leaves(denoiser)) == 1

@@ -1,24 +1,19 @@
 """Convolutional networks: locality, equivariance, conditioning."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxcreativity import networks
+from tests import registry
 
 apply = jax.jit(lambda network, y: network(y, 0.5))
 
 
-def random_network(module, shape, **options):
-    """Bound to weights none of which is 0, so that every path carries signal."""
-    label = () if options.get("label") is None else (jnp.asarray(options["label"]),)
-    y = jnp.zeros(shape, jnp.float32)
-    params = jax.eval_shape(module.init, jax.random.key(0), y, jnp.ones((), jnp.float32), *label)["params"]
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    drawn = [0.2 * jax.random.normal(k, leaf.shape, jnp.float32) for k, leaf in zip(keys, leaves, strict=True)]
-    return networks.bind(module, structure.unflatten(drawn), **options)
+random_network = functools.partial(registry.random_network, scale=0.2, dtype=jnp.float32)
 
 
 @pytest.mark.parametrize("padding", ["zero", "circular"])
@@ -39,7 +34,7 @@ def test_resnet_sees_exactly_its_receptive_field(padding):
     [
         (networks.MinimalResNet(depth=2, width=8, padding="circular"), 1),
         (networks.UNet((4, 8), padding="circular"), 2),
-        (networks.UNet((4, 8), padding="circular", attention=True), 2),
+        (networks.UNet((4, 8), padding="circular", attention="lowest"), 2),
     ],
     ids=["resnet", "unet", "unet-attention"],
 )
@@ -63,13 +58,13 @@ def test_zero_padding_tells_the_border():
 
 def test_unet_sees_the_whole_image_only_with_attention():
     seen = {}
-    for attention in (False, True):
+    for attention in ("none", "lowest"):
         module = networks.UNet((4, 4), attention=attention)
         network = random_network(module, (32, 32, 1))
         y = jax.random.normal(jax.random.key(2), (32, 32, 1), jnp.float32)
         seen[attention] = np.asarray(jax.jit(jax.grad(lambda y, net: net(y, 0.5)[0, 0, 0]))(y, network)) != 0
-    assert seen[True].all()
-    assert not seen[False][-1].any()
+    assert seen["lowest"].all()
+    assert not seen["none"][-1].any()
 
 
 @pytest.mark.parametrize("module", [networks.MinimalResNet(1, 8, num_classes=3), networks.UNet((4,), num_classes=3)])
@@ -91,7 +86,7 @@ def test_label_is_a_leaf(module):
         (lambda: networks.MinimalResNet(num_classes=3), None, "a network of 3 classes was called with label None"),
         (lambda: networks.MinimalResNet(), 1, "a network of 0 classes was called with label"),
         (lambda: networks.UNet((4, 4, 4)), None, "multiples of 4, got"),
-        (lambda: networks.UNet(()), None, "0 widths need"),
+        (lambda: networks.UNet(()), None, "1 to 4 scales"),
         (lambda: networks.UNet((0,)), None, "widths must be an integer of at least 1"),
     ],
 )
