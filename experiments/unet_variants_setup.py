@@ -58,11 +58,12 @@ class Config:
 
 
 SMALL = {
-    "parts": ("variants",), "training_seeds": 2, "train_steps": 250, "batch_size": 4, "num_samples": 256,
+    "parts": ("variants",), "training_seeds": 1, "train_steps": 250, "batch_size": 4, "num_samples": 256,
     "num_pairs": 32, "widths": (8, 16), "classifier_steps": 0, "sampler_steps": 10, "els_sizes": (3,),
     "num_images": 800,
 }  # fmt: skip
 SMALL_VARIANTS = ("baseline", "no skips", "linear")
+SMALL_FORMS = ("empirical", "linear, full", "linear, stationary", "linear, pixelwise", "ELS, border")
 
 
 @dataclasses.dataclass(frozen=True)
