@@ -1,6 +1,5 @@
 """A small classifier, trained on the images' own labels: its last hidden layer is a feature space of that data set."""
 
-import math
 from functools import partial
 from pathlib import Path
 
@@ -14,14 +13,10 @@ from tqdm import tqdm
 
 from jaxcreativity import checks, pytree, training
 from jaxcreativity.checkpoints import Checkpoints
+from jaxcreativity.networks.resnet import lecun_normal
 
 # Images evaluated at once.
 _BATCH = 256
-
-
-def _kernel_init(key, shape, dtype=jnp.float32):
-    """LeCun's initialiser, drawn as a matrix: XLA's CPU compiler takes seconds over a draw of rank 4."""
-    return nn.initializers.lecun_normal()(key, (math.prod(shape[:-1]), shape[-1]), dtype).reshape(shape)
 
 
 class Classifier(nn.Module):
@@ -40,9 +35,9 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n classes"], Float[Array, "n d"]]:
         """Logits and features of a batch of images."""
-        h = nn.silu(nn.Conv(self.width, (3, 3), kernel_init=_kernel_init)(images))
+        h = nn.silu(nn.Conv(self.width, (3, 3), kernel_init=lecun_normal)(images))
         for _ in range(2):
-            h = nn.silu(nn.Conv(2 * self.width, (3, 3), strides=(2, 2), kernel_init=_kernel_init)(h))
+            h = nn.silu(nn.Conv(2 * self.width, (3, 3), strides=(2, 2), kernel_init=lecun_normal)(h))
         # Smooth units: of rectified ones some never fire, and a feature that is always 0 says nothing.
         features = nn.silu(nn.Dense(self.num_features)(h.reshape(h.shape[0], -1)))
         return nn.Dense(self.num_classes)(features), features

@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from jaxcreativity import checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.mlp import ACTIVATIONS
-from jaxcreativity.networks.resnet import ConditionEmbedding, Padding, convolution
+from jaxcreativity.networks.resnet import ConditionEmbedding, Padding, convolution, lecun_normal
 
 Downsampling = Literal["average", "max", "strided"]
 Attention = Literal["none", "lowest", "all"]
@@ -194,7 +194,8 @@ class UNet(nn.Module):
 
     def _downsample(self, h):
         if self.downsampling == "strided":
-            return nn.Conv(h.shape[2], (2, 2), strides=(2, 2), padding="VALID", use_bias=self.bias)(h)
+            strided = {"strides": (2, 2), "padding": "VALID", "kernel_init": lecun_normal}
+            return nn.Conv(h.shape[2], (2, 2), use_bias=self.bias, **strided)(h)
         # Reshaped, since XLA's gradient of a pooling window is slow on CPUs.
         blocks = h.reshape(h.shape[0] // 2, 2, h.shape[1] // 2, 2, h.shape[2])
         return blocks.mean(axis=(1, 3)) if self.downsampling == "average" else blocks.max(axis=(1, 3))
