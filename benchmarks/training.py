@@ -197,9 +197,4 @@ def _ask(worker, steps) -> float:
 
 
 if __name__ == "__main__":
-    import tyro
-
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+    runs.cli(main, Config, __doc__)

@@ -52,6 +52,9 @@ def open_run(folder: str | Path, config: Any) -> Path:
 def cli(main: Callable[[Any], Any], config: type, description: str) -> None:
     """Run an experiment with the settings of the command line; bad settings and data end it with their message.
 
+    On CPUs, where compilation is most of a short run's time, compiled programs are kept in the folder `programs` beside
+    the runs, unless JAX was told where to keep them.
+
     Args:
         main: configuration -> anything.
         config: dataclass whose fields are the settings.
@@ -60,7 +63,12 @@ def cli(main: Callable[[Any], Any], config: type, description: str) -> None:
     import tyro
 
     try:
-        main(tyro.cli(config, description=description))
+        settings = tyro.cli(config, description=description)
+        if jax.default_backend() == "cpu" and jax.config.jax_compilation_cache_dir is None:
+            programs = Path(getattr(settings, "output", "runs")).absolute() / "programs"
+            jax.config.update("jax_compilation_cache_dir", str(programs))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        main(settings)
     except (ValueError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
 

@@ -21,14 +21,12 @@ its checkpoints, samples and numbers, from which a killed run resumes; at most a
 """
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 
 from experiments import runs, unet_variants_report
@@ -47,8 +45,6 @@ from jaxcreativity import data, schedules
 from jaxcreativity.metrics import features as feature_spaces
 from jaxcreativity.theory import bottleneck, linear, local, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-
-matplotlib.use("agg")
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -168,18 +164,5 @@ def _estimate_table(config, estimates, cells) -> str:
     )
 
 
-def _cli() -> None:
-    import tyro
-
-    try:
-        config = tyro.cli(Config, description=__doc__)
-        if jax.default_backend() == "cpu":  # training seeds share their programs, most of a short run's time
-            jax.config.update("jax_compilation_cache_dir", str(Path(config.output).absolute() / "programs"))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-        main(config)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-
-
 if __name__ == "__main__":
-    _cli()
+    runs.cli(main, Config, __doc__)
