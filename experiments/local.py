@@ -138,7 +138,7 @@ def main(config: Config) -> dict[str, Any]:
     if config.soft_window:
         soft, _ = fit_lengths(network, x, sigmas, z_calibration)
         machines["soft window"] = soft
-        sizes["soft window"] = tuple(np.round(np.exp(np.asarray(soft.log_lengths)), 2).tolist())
+        sizes["soft window"] = tuple(float(f"{length:.3g}") for length in np.exp(np.asarray(soft.log_lengths)))
     for name, ks in sizes.items():
         say(f"{name}: {' '.join(map(str, ks))}")
     say(f"calibrated: {time.perf_counter() - started:.0f} s")
