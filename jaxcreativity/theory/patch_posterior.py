@@ -10,6 +10,7 @@ are recomputed. Every key is counted exactly once: the same sum, only more preci
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -74,12 +75,20 @@ class Keys:
 
 
 @pytree.dataclass
-class Kept:
-    """Blocks kept apart, per query: their partial sums, and where they are (image, column of keys)."""
+class Blocks:
+    """Blocks of keys, and what each adds to the posterior of each query; queries last, for vector instructions.
 
-    part: reduce.Partial
-    image: Int[Array, "*q kept"]
-    column: Int[Array, "*q kept"]
+    Args:
+        min_energy: smallest energy in the block.
+        sums: sums over its keys of `weight * value` and, last, of the weights, relative to that energy.
+        image: where the block is: image
+        column: and column of keys.
+    """
+
+    min_energy: Float[Array, "blocks q"]
+    sums: Float[Array, "blocks c1 q"]
+    image: Int[Array, "blocks q"]
+    column: Int[Array, "blocks q"]
 
 
 @pytree.dataclass
@@ -215,35 +224,34 @@ def patch_means(
     """
     scale = jnp.ones(queries.shape[1], queries.dtype) if scale is None else scale
     queries = queries * scale[None]
-    q, channels = queries.shape[0], source.data.shape[-1]
+    (q, d), channels = queries.shape, source.data.shape[-1]
     squares = jnp.sum(jnp.square(queries), axis=-1)
-    doubled = -2 * queries
+    # |v|^2 - 2 u v as one product: a row (v, |v|^2) a key, a column (-2 u, 1) a query.
+    columns = jnp.concatenate([-2 * queries.T, jnp.ones((1, q), queries.dtype)])
     h, w = keys.shape
 
     def one_chunk(carry, images, penalty, first):
         rest, kept = carry
         patches, centres = keys.cut(images)
-        patches = patches * scale.reshape(1, 1, 1, -1)
         n = images.shape[0]
-        norms = jnp.sum(jnp.square(patches), axis=-1) + penalty.reshape(-1, 1, 1)
-        products = jnp.matmul(doubled, patches.reshape(n * h * w, -1).T, precision="highest")
-        energies = products + norms.reshape(1, -1)
-        if not num_kept:
-            part = _partial(energies, centres.reshape(-1, channels), temperature, "qk,kc->qc")
-            return reduce.merge(rest, part, temperature), kept
-        # One block per image and column of keys.
-        energies = jnp.swapaxes(energies.reshape(q, n, h, w), 2, 3).reshape(q, n * w, h)
-        values = jnp.swapaxes(centres, 1, 2).reshape(n * w, h, channels)
-        blocks = _partial(energies, values, temperature, "qbh,bhc->qbc")
-        place = (jnp.broadcast_to(x.reshape(1, -1), (q, n * w)) for x in jnp.divmod(jnp.arange(n * w), w))
-        image, column = place
-        kept, others = _keep(kept, Kept(blocks, first + image, column))
-        return reduce.merge(rest, _combine(others, temperature), temperature), kept
+        if num_kept:  # a block of keys is a column of windows; else all are one block
+            patches, centres = jnp.swapaxes(patches, 1, 2), jnp.swapaxes(centres, 1, 2)
+        blocks = n * w if num_kept else 1
+        patches = patches.reshape(-1, d) * scale[None]
+        norms = jnp.sum(jnp.square(patches), axis=-1) + jnp.repeat(penalty, h * w)
+        rows = jnp.concatenate([patches, norms[:, None]], axis=1)
+        energies = jnp.matmul(rows, columns, precision="highest").reshape(blocks, -1, q)
+        smallest, sums = _over_keys(energies, centres.reshape(blocks, -1, channels), temperature)
+        if num_kept:
+            image, column = (jnp.broadcast_to(x.reshape(-1, 1), (blocks, q)) for x in jnp.divmod(jnp.arange(blocks), w))
+            kept, (smallest, sums) = _keep(kept, Blocks(smallest, sums, first + image, column))
+        return reduce.merge(rest, _union(smallest, sums, temperature), temperature), kept
 
     kept = None
     if num_kept:
-        nowhere = jnp.zeros((q, num_kept), int)
-        kept = Kept(_empty((q, num_kept), channels, squares.dtype), nowhere, nowhere)
+        nowhere = jnp.zeros((num_kept, q), int)
+        sums = jnp.zeros((num_kept, channels + 1, q), squares.dtype)
+        kept = Blocks(jnp.full((num_kept, q), MASKED, squares.dtype), sums, nowhere, nowhere)
     start = (_empty((q,), channels, squares.dtype), kept)
     rest, kept = source.scan(one_chunk, start, temperature, h * w * max(queries.shape))
     rest = reduce.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
@@ -255,7 +263,7 @@ def patch_means(
 
 def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.Partial, Nearest]:
     """Partial sums of the kept blocks, by differences, and the nearest key in them."""
-    num_kept, h = kept.image.shape[1], keys.shape[0]
+    num_kept, h = kept.image.shape[0], keys.shape[0]
     penalty = source.penalty(temperature)
 
     def one_query(inputs):
@@ -269,26 +277,23 @@ def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.
         return part, Nearest(image[nearest // h], nearest % h, column[nearest // h])
 
     # An image that was masked, and a place that was never filled, do not count.
-    counts = kept.part.min_energy < MASKED / 2
+    counts = kept.min_energy < MASKED / 2
     q, d = queries.shape
     most = max(1, 2**21 // (num_kept * max(h * d, source.data[0].size)))
     batch = max(b for b in range(1, min(q, most) + 1) if q % b == 0)  # a remainder would be compiled as well
-    return jax.lax.map(one_query, (queries, kept.image, kept.column, counts), batch_size=batch)
+    return jax.lax.map(one_query, (queries, kept.image.T, kept.column.T, counts.T), batch_size=batch)
 
 
-def _keep(kept: Kept, blocks: Kept) -> tuple[Kept, reduce.Partial]:
-    """The blocks with the smallest minima of both, and the partial sums of all others."""
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), kept, blocks)
-    num_kept, num_both = kept.image.shape[1], both.image.shape[1]
-    _, chosen = jax.lax.top_k(-jax.lax.stop_gradient(both.part.min_energy), num_kept)
-    first = jax.tree.map(lambda x: jax.vmap(lambda row, at: row[at])(x, chosen), both)
-    is_chosen = jnp.any(chosen[:, :, None] == jnp.arange(num_both).reshape(1, 1, -1), axis=1)
-    others = reduce.Partial(
-        jnp.where(is_chosen, MASKED, both.part.min_energy),
-        jnp.where(is_chosen[..., None], 0, both.part.weighted_sum),
-        jnp.where(is_chosen, 0, both.part.weight),
-    )
-    return first, others
+def _keep(kept: Blocks, blocks: Blocks) -> tuple[Blocks, tuple[Array, Array]]:
+    """The blocks with the smallest minima of both; minima and sums of all, those of the kept ones masked."""
+    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, blocks)
+    num_kept, num_both = kept.image.shape[0], both.image.shape[0]
+    _, chosen = jax.lax.top_k(-jax.lax.stop_gradient(both.min_energy).T, num_kept)
+    chosen = chosen.T
+    at = lambda x: chosen if x.ndim == 2 else chosen[:, None]  # noqa: E731
+    first = jax.tree.map(lambda x: jnp.take_along_axis(x, at(x), axis=0), both)
+    is_chosen = jnp.any(chosen[:, None] == jnp.arange(num_both).reshape(1, -1, 1), axis=0)
+    return first, (jnp.where(is_chosen, MASKED, both.min_energy), jnp.where(is_chosen[:, None], 0, both.sums))
 
 
 def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
@@ -306,12 +311,33 @@ def _partial(energies, values, temperature, subscripts) -> reduce.Partial:
     return reduce.Partial(smallest, sums[..., :-1], sums[..., -1])
 
 
-def _combine(parts, temperature) -> reduce.Partial:
-    """One partial sum of many along the last axis of the queries."""
-    smallest = jax.lax.stop_gradient(parts.min_energy.min(axis=-1))
-    scale = jnp.exp((smallest[..., None] - parts.min_energy) / temperature)
-    weighted_sum = jnp.sum(parts.weighted_sum * scale[..., None], axis=-2)
-    return reduce.Partial(smallest, weighted_sum, jnp.sum(parts.weight * scale, axis=-1))
+def _over_keys(
+    energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c"], temperature: Float[Array, ""]
+) -> tuple[Float[Array, "blocks q"], Float[Array, "blocks c1 q"]]:
+    """Smallest energy of each block, and its sums: the fields of `Blocks`."""
+    smallest = _min_over_keys(jax.lax.stop_gradient(energies))
+    weights = jnp.exp((smallest[:, None] - energies) * (1 / temperature))  # one division, not one a key
+    values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
+    if len(values) == 1:  # XLA's product without a batch is three times as fast
+        return smallest, jnp.matmul(values[0].T, weights[0], precision="highest")[None]
+    return smallest, jnp.matmul(jnp.swapaxes(values, 1, 2), weights, precision="highest")
+
+
+def _min_over_keys(energies: Float[Array, "blocks keys q"]) -> Float[Array, "blocks q"]:
+    """Minimum over keys, first of whole slices: on a CPU, XLA's reduction would walk down one column after another."""
+    num = energies.shape[1]
+    length = -(-num // 16)
+    starts = (min(i, num - length) for i in range(0, num, length))  # the last slices may overlap
+    slices = (jax.lax.slice_in_dim(energies, i, i + length, axis=1) for i in starts)
+    # The barrier keeps XLA from fusing the slices into the reduction.
+    return jax.lax.optimization_barrier(functools.reduce(jnp.minimum, slices)).min(axis=1)
+
+
+def _union(smallest: Float[Array, "blocks q"], sums: Float[Array, "blocks c1 q"], temperature) -> reduce.Partial:
+    """One partial sum of all blocks."""
+    least = jax.lax.stop_gradient(smallest.min(axis=0))
+    sums = jnp.sum(sums * jnp.exp((least[None] - smallest) / temperature)[:, None], axis=0)
+    return reduce.Partial(least, sums[:-1].T, sums[-1])
 
 
 def _empty(queries, channels, dtype) -> reduce.Partial:
