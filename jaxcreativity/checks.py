@@ -84,17 +84,46 @@ def positive_int(name: str, value: Any) -> int:
     return int(value)
 
 
-def odd_size(name: str, value: Any, side: int | None = None) -> int:
-    """Return `value` if it is the odd side of a window, at most the image's smaller `side` if that is given.
+def odd_size(name: str, value: Any, largest: int | None = None, of: str = "") -> int:
+    """Return `value` if it is the side of a window that has a centre: odd, and at most `largest` if that is given.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was passed.
+        largest: bound.
+        of: what the bound is, in words before it.
 
     Raises:
         ValueError: if it is not.
     """
-    if positive_int(name, value) % 2 == 0:
-        raise ValueError(f"{name} must be odd (a window has a centre), got {value}")
-    if side is not None and value > side:
-        raise ValueError(f"{name} must be at most the smaller image side {side}, got {value}")
+    if positive_int(name, value) % 2 == 0 or (largest is not None and value > largest):
+        bound = "" if largest is None else f" and at most {of}{largest}"
+        raise ValueError(f"{name} must be odd{bound}, got {value}")
     return int(value)
+
+
+def weights(values: Any, count: int, of: str) -> jax.Array:
+    """Return `values` if they say how much each of `count` things counts: floating point, not negative, not all 0.
+
+    Raises:
+        ValueError: if they do not (values are only looked at outside traced code).
+    """
+    values = jnp.asarray(values)
+    if values.shape != (count,) or not jnp.issubdtype(values.dtype, jnp.floating):
+        raise ValueError(
+            f"weights must be floating point, one entry for each of the {count} {of}, got {values.dtype} {values.shape}"
+        )
+    concrete = known(values)
+    if concrete is not None and not (np.isfinite(concrete).all() and (concrete >= 0).all() and concrete.any()):
+        raise ValueError("weights must be finite, at least 0 and not all 0")
+    return values
+
+
+def concrete(what: str, **arrays: Any) -> None:
+    """Raise `ValueError` if any of the arrays is traced: `what`, which looks at values, cannot use it."""
+    for name, x in arrays.items():
+        if not is_concrete(x):
+            raise ValueError(f"{name} is traced; {what} looks at values: call it outside jit and grad")
 
 
 def noise_grid(sigmas: Any) -> jax.Array:

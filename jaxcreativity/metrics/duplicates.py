@@ -98,8 +98,7 @@ def birthday_test(
             `confidence` outside (0, 1), traced arrays.
     """
     samples, train = check_pair("samples", samples, "train", train)
-    if not (checks.is_concrete(samples) and checks.is_concrete(train)):
-        raise ValueError("birthday_test looks at values, so call it outside jit and grad")
+    checks.concrete("birthday_test", samples=samples, train=train)
     summary.check_confidence(confidence)
     checks.positive_int("num_resamples", num_resamples)
     if not 0 < threshold <= 1:

@@ -21,9 +21,8 @@ def feature_pair(
         ValueError: for traced arrays, shapes that do not fit, fewer than `min_count` vectors, integer, NaN, infinite
             or overflowing entries.
     """
+    checks.concrete("a distance between sets", **{name_a: a, name_b: b})
     for name, x in ((name_a, a), (name_b, b)):
-        if not checks.is_concrete(x):
-            raise ValueError(f"{name} is traced; distances between sets look at values: call them outside jit and grad")
         checks.examples(name, x, ndim=2, min_count=min_count)
     check_pair(name_a, a, name_b, b)
     return np.asarray(a, np.float64), np.asarray(b, np.float64)

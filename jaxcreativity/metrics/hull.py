@@ -115,8 +115,7 @@ def hull_distance(
             `confidence` outside (0, 1), traced arrays.
     """
     samples, train = check_pair("samples", samples, "train", train)
-    if not (checks.is_concrete(samples) and checks.is_concrete(train)):
-        raise ValueError("hull_distance looks at values, so call it outside jit and grad")
+    checks.concrete("hull_distance", samples=samples, train=train)
     summary.check_confidence(confidence)
     first = first_occurrences(train)
     distinct = train[first]

@@ -1,6 +1,5 @@
 """Kernel distance (KID): the maximum mean discrepancy of two sets of feature vectors, unbiased, with an interval."""
 
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +68,7 @@ def kernel_distance(
     weights = [_subsets(rng, len(z), subset_size / smaller, num_subsets) for z in (x, y)]
     value, *of_subsets = _estimates(x, y, *weights).tolist()
     variance = np.mean(np.square(np.asarray(of_subsets) - value)) * subset_size / (smaller - subset_size)
-    half_width = NormalDist().inv_cdf(0.5 + 0.5 * confidence) * float(variance) ** 0.5
+    half_width = summary.half_width(float(variance), confidence)
     return KernelDistance(value, value - half_width, value + half_width)
 
 

@@ -145,8 +145,7 @@ def novelty(
             distinct training images, `threshold` outside (0, 1], `confidence` outside (0, 1), traced arrays.
     """
     samples, train = check_pair("samples", samples, "train", train)
-    if not (checks.is_concrete(samples) and checks.is_concrete(train)):
-        raise ValueError("novelty looks at values, so call it outside jit and grad; neighbour_ratio is traceable")
+    checks.concrete("novelty, unlike neighbour_ratio,", samples=samples, train=train)
     if checks.positive_int("neighbour", neighbour) < 2:
         raise ValueError(f"neighbour must be at least 2, got {neighbour}")
     if not 0 < threshold <= 1:

@@ -11,7 +11,6 @@ number of pairs. Source: Mann & Whitney (1947); the question is that of Kamb & G
 """
 
 from functools import partial
-from statistics import NormalDist
 from typing import NamedTuple
 
 import jax
@@ -74,7 +73,7 @@ class PatchNovelty:
         value = float(scores.mean())
         variance = _variance(scores, found.owners)
         variance += _variance(_share_below(reference.distances, found.distances), reference.owners)
-        half_width = NormalDist().inv_cdf(0.5 + 0.5 * self.confidence) * variance**0.5
+        half_width = summary.half_width(variance, self.confidence)
         return value, max(0.0, value - half_width), min(1.0, value + half_width)
 
     def summary(self) -> dict[str, float | int | None]:
@@ -129,16 +128,15 @@ def patch_novelty(
             negative `min_contrast`, held-out images without contrast, `confidence` outside (0, 1), traced arrays.
     """
     summary.check_confidence(confidence)
+    checks.concrete("patch_novelty", samples=samples, train=train, held_out=held_out)
     for name, x in (("samples", samples), ("train", train), ("held_out", held_out)):
-        if not checks.is_concrete(x):
-            raise ValueError(f"{name} is traced; patch_novelty looks at values: call it outside jit and grad")
         checks.examples(name, x, ndim=4)
     samples, train = check_pair("samples", samples, "train", train)
     held_out = check_pair("held_out", held_out, "train", train)[0].astype(train.dtype)
     if not patch_sizes or len(set(patch_sizes)) < len(patch_sizes):
         raise ValueError(f"patch_sizes must be different sizes, at least one, got {patch_sizes}")
     for size in patch_sizes:
-        _check_size(size, train)
+        checks.odd_size("patch_sizes", size, min(train.shape[1:3]))
     if not min_contrast >= 0:
         raise ValueError(f"min_contrast must be at least 0, got {min_contrast}")
     threshold = float(min_contrast * jnp.std(train))
@@ -172,12 +170,6 @@ def _variance(scores, owners):
         return np.inf
     deviations = np.bincount(inverse, scores - scores.mean())
     return groups.size / (groups.size - 1) * float(np.square(deviations).sum()) / scores.size**2
-
-
-def _check_size(size, train):
-    shorter = min(train.shape[1:3])
-    if checks.positive_int("patch_sizes", size) % 2 == 0 or size > shorter:
-        raise ValueError(f"patch_sizes must be odd and at most {shorter}, the image's shorter side, got {size}")
 
 
 def _measured(sizes):

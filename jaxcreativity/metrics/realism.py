@@ -201,9 +201,7 @@ def realism(
 
 
 def _check_images(samples, train, held_out) -> dict[str, Float[Array, "_ h w c"]]:
-    for name, x in (("samples", samples), ("train", train), ("held_out", held_out)):
-        if not checks.is_concrete(x):
-            raise ValueError(f"{name} is traced; realism looks at values: call it outside jit and grad")
+    checks.concrete("realism", samples=samples, train=train, held_out=held_out)
     samples, train = check_pair("samples", samples, "train", train)
     checks.examples("samples", samples[:1], ndim=4)
     sets = {"samples": samples, "train": train}

@@ -45,15 +45,24 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
     trials = checks.positive_int("trials", trials)
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must lie between 0 and trials = {trials}, got {successes}")
-    z = NormalDist().inv_cdf(0.5 + 0.5 * check_confidence(confidence))
+    z = half_width(1.0, confidence)
     fraction = successes / trials
     centre = fraction + z**2 / (2 * trials)
-    half_width = z * (fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) ** 0.5
+    reach = z * (fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) ** 0.5
     scale = 1 + z**2 / trials
     # At the ends the exact bound is 0 or 1; rounding must not move it.
-    low = 0.0 if successes == 0 else (centre - half_width) / scale
-    high = 1.0 if successes == trials else (centre + half_width) / scale
+    low = 0.0 if successes == 0 else (centre - reach) / scale
+    high = 1.0 if successes == trials else (centre + reach) / scale
     return low, high
+
+
+def half_width(variance: float, confidence: float) -> float:
+    """Half the width of the central interval of a Gaussian of this variance.
+
+    Raises:
+        ValueError: unless `0 < confidence < 1`.
+    """
+    return NormalDist().inv_cdf(0.5 + 0.5 * check_confidence(confidence)) * variance**0.5
 
 
 def check_confidence(confidence: float) -> float:

@@ -339,12 +339,7 @@ def _second_moment(structure, u, kernel_size) -> Inexact[Array, "blocks b b"]:
 
 def _shares(weights, x):
     """Weights that sum to one."""
-    weights = jnp.asarray(weights)
-    if weights.shape != x.shape[:1] or not jnp.issubdtype(weights.dtype, jnp.floating):
-        raise ValueError(f"weights must be floating point {x.shape[:1]}, got {weights.dtype} {weights.shape}")
-    known = checks.known(weights)
-    if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.sum() > 0):
-        raise ValueError("weights must be finite, not negative, and not all zero")
+    weights = checks.weights(weights, len(x), "examples")
     return (weights / weights.sum()).astype(x.dtype)
 
 
@@ -365,7 +360,7 @@ def _check_options(structure, shape, kernel_size, rank, weight_decay, training_t
     if (rank is not None) != (structure == "low_rank"):
         raise ValueError(f"rank goes with structure 'low_rank' only, got {rank} with {structure!r}")
     if structure == "local":
-        checks.odd_size("kernel_size", kernel_size, min(shape[1:3]))
+        checks.odd_size("kernel_size", kernel_size, min(shape[1:3]), "the smaller image side ")
     if structure == "low_rank":
         d = int(np.prod(shape[1:]))
         if checks.positive_int("rank", rank) > d:

@@ -95,7 +95,7 @@ class LocalDenoiser:
                 object.__setattr__(self, name, _integers(name, getattr(self, name)))
         _check_choice_of_images(data.shape[0], self.labels, self.label, self.excluded)
         if self.weights is not None:
-            object.__setattr__(self, "weights", _check_weights(self.weights, data.shape[0]))
+            object.__setattr__(self, "weights", checks.weights(self.weights, data.shape[0], "images"))
 
     def for_label(self, label: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
         """This denoiser, conditioned on another class."""
@@ -312,16 +312,6 @@ def _check_window(patch_size, shape, equivariant, boundary):
         raise ValueError(
             f"patch_size must be at most {largest} for {shape} images and boundary {boundary!r}, got {patch_size}"
         )
-
-
-def _check_weights(weights, n):
-    weights = jnp.asarray(weights)
-    if weights.shape != (n,):
-        raise ValueError(f"weights must have one entry for each of the {n} images, got shape {weights.shape}")
-    known = checks.known(weights)
-    if known is not None and not (np.isfinite(known).all() and (known >= 0).all() and known.any()):
-        raise ValueError("weights must be finite, at least 0 and not all 0")
-    return weights
 
 
 def _integers(name, value):

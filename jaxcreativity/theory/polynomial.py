@@ -126,7 +126,7 @@ def fit(
     if (kernel_size is not None) != (basis == "patch"):
         raise ValueError(f"kernel_size goes with basis 'patch' only, got basis {basis!r} and kernel_size {kernel_size}")
     if basis == "patch":
-        checks.odd_size("kernel_size", kernel_size, min(x.shape[1:3]))
+        checks.odd_size("kernel_size", kernel_size, min(x.shape[1:3]), "the smaller image side ")
     if basis == "pixel":
         denoiser = separable.fit_pixel(x, degree)
     elif basis == "pca":

@@ -80,7 +80,7 @@ def test_label_is_a_leaf(module):
 @pytest.mark.parametrize(
     ("module", "label", "message"),
     [
-        (lambda: networks.MinimalResNet(kernel_size=4), None, "kernel_size must be odd .* got 4"),
+        (lambda: networks.MinimalResNet(kernel_size=4), None, "kernel_size must be odd, got 4"),
         (lambda: networks.MinimalResNet(padding="mirror"), None, "padding must be one of"),
         (lambda: networks.MinimalResNet(depth=0), None, "depth must be an integer of at least 1"),
         (lambda: networks.MinimalResNet(num_classes=3), None, "a network of 3 classes was called with label None"),
