@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from jaxcreativity import checks, pytree, training
 from jaxcreativity.checkpoints import Checkpoints
-from jaxcreativity.networks.resnet import lecun_normal
+from jaxcreativity.networks.convolution import convolution
 
 # Images evaluated at once.
 _BATCH = 256
@@ -35,9 +35,9 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "n h w c"]) -> tuple[Float[Array, "n classes"], Float[Array, "n d"]]:
         """Logits and features of a batch of images."""
-        h = nn.silu(nn.Conv(self.width, (3, 3), kernel_init=lecun_normal)(images))
+        h = nn.silu(convolution(self.width, 3, "zero")(images))
         for _ in range(2):
-            h = nn.silu(nn.Conv(2 * self.width, (3, 3), strides=(2, 2), kernel_init=lecun_normal)(h))
+            h = nn.silu(convolution(2 * self.width, 3, "zero", strides=(2, 2))(h))
         # Smooth units: of rectified ones some never fire, and a feature that is always 0 says nothing.
         features = nn.silu(nn.Dense(self.num_features)(h.reshape(h.shape[0], -1)))
         return nn.Dense(self.num_classes)(features), features

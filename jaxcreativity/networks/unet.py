@@ -22,8 +22,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxcreativity import checks
 from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.networks.convolution import Padding, convolution, lecun_normal
 from jaxcreativity.networks.mlp import ACTIVATIONS
-from jaxcreativity.networks.resnet import ConditionEmbedding, Padding, convolution, lecun_normal
+from jaxcreativity.networks.resnet import ConditionEmbedding
 
 Downsampling = Literal["average", "max", "strided"]
 Attention = Literal["none", "lowest", "all"]
