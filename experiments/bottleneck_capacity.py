@@ -98,9 +98,8 @@ def _train_together(setup, module, counts, grid) -> dict[int, networks.NetworkDe
     sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
     objective = training.Objective(module, "x", sigma_data)
     steps = config.capacity_steps
-    rate = optax.warmup_cosine_decay_schedule(0.0, 2e-2, max(1, steps // 20), steps + 1)
     # Without a limit one of 18 runs of the sweep (K = 512, N = 64) was thrown off and ended on one output.
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(training.warmup_cosine(2e-2, steps)))
     levels = grid[:-1]
 
     def step(params, opt_state, n, x, key):

@@ -1,7 +1,6 @@
 """Settings of `experiments.bottleneck`, its finished results, and what every part measures."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,13 +81,7 @@ class Setup:
     def cell(self, name: str, compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]):
         """Numbers and arrays of one result, from its file if it has been computed."""
         path = self.folder / "cells" / f"{name}.json"
-        path.parent.mkdir(exist_ok=True)
-        if not path.exists():
-            numbers, arrays = compute()
-            np.savez(path.with_suffix(".npz"), **arrays)
-            runs.write_json(path, numbers)
-        with np.load(path.with_suffix(".npz")) as stored:
-            return json.loads(path.read_text()), dict(stored)
+        return runs.once(path, path.with_suffix(".npz"), compute)
 
     def train(self, module, x, grid, name, **options) -> networks.NetworkDenoiser:
         """A network trained to predict x."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxcreativity.checkpoints import differences
 
@@ -83,6 +84,19 @@ def environment() -> dict[str, Any]:
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "cpu_count": os.cpu_count(),
     }
+
+
+def once(
+    path: Path, arrays_path: Path, compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Numbers and arrays of one result: read if they have been computed, else computed and written."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        numbers, arrays = compute()
+        np.savez(arrays_path, **arrays)
+        write_json(path, numbers)  # last: its file says that the result is complete
+    with np.load(arrays_path) as stored:
+        return json.loads(path.read_text()), dict(stored)
 
 
 def write_json(path: Path, content: Any) -> None:

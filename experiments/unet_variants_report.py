@@ -193,9 +193,16 @@ def _trade_off(setup, rows, held_out):
         xlabel="novelty: distance to nearest training image / that of held-out images",
         ylabel="Fréchet distance from the data", xscale="log", yscale="log",
     )  # fmt: skip
-    axes.set_title(f"{setup.config.dataset}: mean and standard deviation over training seeds", fontsize=10)
+    axes.set_title(
+        f"{_facts(setup)}, {setup.config.num_samples} samples each:\nmean and standard deviation", fontsize=9
+    )
     figure.legend(fontsize=7, frameon=False, loc="outside right upper")
     plotting.save(figure, setup.folder / "novelty_realism.png")
+
+
+def _facts(setup) -> str:
+    """What a figure of the variants is of."""
+    return f"{setup.config.dataset}, {len(setup.x)} images, {setup.config.training_seeds} training seeds"
 
 
 def _heat_map(setup, rows):
@@ -209,9 +216,15 @@ def _heat_map(setup, rows):
             best = columns[j] == rows[i]["best"]
             axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6, weight="bold" if best else "normal",
                       color="black" if value > 0.6 else "white")  # fmt: skip
+    for i in np.flatnonzero(np.isnan(values).all(axis=1)):
+        axes.text((len(columns) - 1) / 2, i, "training failed", ha="center", va="center", fontsize=6)
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", fontsize=7)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=7)
-    axes.set_title("correlation of closed form and network (bold: the best)", fontsize=9)
+    axes.set_title(
+        f"{_facts(setup)}: correlation of the images that closed form (column)\n"
+        f"and network (row) make of the same noise, median over {setup.config.num_pairs} noises; bold: the best",
+        fontsize=8,
+    )
     figure.colorbar(image, ax=axes, shrink=0.7)
     plotting.save(figure, setup.folder / "agreement.png")
 
@@ -245,6 +258,7 @@ def _sweep(setup, names, cells) -> str:
         if column == "frechet":
             axes.set_yscale("log")
     panels[0].legend(fontsize=7, frameon=False)
+    figure.suptitle(f"{setup.config.dataset}: {setup.config.num_samples} samples of one network each", fontsize=9)
     plotting.save(figure, setup.folder / "sweep.png")
     table = runs.table(
         ["network", "N", *SWEEP_COLUMNS],

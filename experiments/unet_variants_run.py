@@ -1,7 +1,6 @@
 """What is trained and measured in the folder of one network of `experiments.unet_variants`."""
 
 import dataclasses
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -67,15 +66,13 @@ class Setup:
     def run(self, cell: Cell) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Train and measure one network in its folder, or read what has been measured there."""
         folder = self.folder / cell.folder
-        path = folder / "metrics.json"
-        if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+
+        def compute():
             started = time.perf_counter()
             numbers, samples = self._compute(cell, folder)
-            np.savez(folder / "samples.npz", **samples)
-            runs.write_json(path, numbers | {"seconds": time.perf_counter() - started})
-        with np.load(folder / "samples.npz") as stored:
-            return json.loads(path.read_text()), dict(stored)
+            return numbers | {"seconds": time.perf_counter() - started}, samples
+
+        return runs.once(folder / "metrics.json", folder / "samples.npz", compute)
 
     def _compute(self, cell, folder):
         config, variant = self.config, cell.variant

@@ -162,8 +162,7 @@ def fit(
     if sigma_data is None:
         sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
     if optimizer is None:
-        warmup = max(1, num_steps // 20)
-        optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, num_steps + 1))
+        optimizer = optax.adam(warmup_cosine(learning_rate, num_steps))
     init_key, data_key = jax.random.split(key)
     objective = Objective(module, prediction, sigma_data, weighting, weight_penalty, scale_input)
     state = init_state(objective, optimizer, init_key, x)
@@ -174,24 +173,19 @@ def fit(
     if steps_per_dispatch is None:
         steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
     every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
-    run = partial(
-        loop, step, x=x, key=data_key, num_steps=num_steps, every=every,
+    identity = checkpoint_folder and {
+        "module": repr(module), "prediction": prediction, "sigma_data": sigma_data, "num_steps": num_steps,
+        "batch_size": batch_size, "learning_rate": learning_rate, "weight_penalty": weight_penalty,
+        "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
+        "sigmas": digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": digest(x),
+        "key": digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
+        **({} if scale_input else {"scale_input": False}),
+    }  # fmt: skip
+    state = loop(
+        step, state, x=x, key=data_key, num_steps=num_steps, label=label or type(module).__name__, progress=progress,
         per_dispatch=checks.positive_int("steps_per_dispatch", steps_per_dispatch),
-        bar=partial(tqdm, total=num_steps, unit="step", desc=label or type(module).__name__, disable=not progress),
+        checkpoint_folder=checkpoint_folder, checkpoint_every=every, identity=identity,
     )  # fmt: skip
-    if checkpoint_folder is None:
-        state = run(state, save=lambda *_: None)
-    else:
-        identity = {
-            "module": repr(module), "prediction": prediction, "sigma_data": sigma_data, "num_steps": num_steps,
-            "batch_size": batch_size, "learning_rate": learning_rate, "weight_penalty": weight_penalty,
-            "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
-            "sigmas": digest(sigmas) if not callable(sigmas) else repr(sigmas), "data": digest(x),
-            "key": digest(jax.random.key_data(key)), "optimizer": str(jax.tree.structure(state.opt_state)),
-        } | ({} if scale_input else {"scale_input": False})  # fmt: skip
-        with Checkpoints(checkpoint_folder, identity) as checkpoints:
-            restored = checkpoints.restore_latest(state)
-            state = run(state if restored is None else restored, save=checkpoints.save)
     params = state.params if ema_decay is None else state.average
     return bind(module, params, **options)
 
@@ -268,8 +262,16 @@ def _draw(x, sigmas, batch_size, key):
     return x[indices], noise, levels
 
 
-def loop(step, state, *, x, key, num_steps, every, bar, save, per_dispatch=1):
-    """Run `step` from `state.step` to `num_steps`, `per_dispatch` steps per compiled call.
+def warmup_cosine(learning_rate: float, num_steps: int) -> optax.Schedule:
+    """Learning rate of every training here: linear from 0 over the first 5 % of the steps, then a cosine down to 0."""
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, num_steps // 20), num_steps + 1)
+
+
+def loop(
+    step, state, *, x, key, num_steps, label, progress=True, per_dispatch=1,
+    checkpoint_folder=None, checkpoint_every=None, identity=None,
+):  # fmt: skip
+    """Run `step` to `num_steps`, from `state` or the newest checkpoint, `per_dispatch` steps per compiled call.
 
     Args:
         step: `(state, x, key) -> (state, loss)`, pure.
@@ -277,14 +279,28 @@ def loop(step, state, *, x, key, num_steps, every, bar, save, per_dispatch=1):
         x: data, any pytree.
         key: the same for every step, which folds its number in.
         num_steps: where to stop.
-        every: steps between calls of `save`.
-        bar: `initial=... -> progress bar` (tqdm).
-        save: `(step, state) -> None`.
+        label: what the progress bar calls the run.
+        progress: whether to show it.
         per_dispatch: steps per compiled call.
+        checkpoint_folder: where to save and resume; nothing is saved if not given.
+        checkpoint_every: steps between checkpoints, and between checks of the loss.
+        identity: what the checkpoints belong to (`Checkpoints`).
 
     Raises:
+        ValueError: for a checkpoint that is damaged or belongs to another configuration.
         FloatingPointError: if the loss becomes infinite or NaN.
     """
+    bar = partial(tqdm, total=num_steps, unit="step", desc=label, disable=not progress)
+    every = checkpoint_every or num_steps
+    run = partial(_run, step, x=x, key=key, num_steps=num_steps, every=every, bar=bar, per_dispatch=per_dispatch)
+    if checkpoint_folder is None:
+        return run(state, save=lambda *_: None)
+    with Checkpoints(checkpoint_folder, identity) as checkpoints:
+        restored = checkpoints.restore_latest(state)
+        return run(state if restored is None else restored, save=checkpoints.save)
+
+
+def _run(step, state, *, x, key, num_steps, every, bar, save, per_dispatch):
     loss_dtype = jax.eval_shape(step, state, x, key)[1].dtype
 
     @partial(jax.jit, donate_argnums=0)

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Shaped
-from tqdm import tqdm
 
 from jaxcreativity import checks, pytree, training
-from jaxcreativity.checkpoints import Checkpoints
 from jaxcreativity.networks.convolution import convolution
 
 # Images evaluated at once.
@@ -131,26 +129,19 @@ def fit(
         raise ValueError("labels has one class; a classifier needs at least 2")
 
     module = Classifier(num_classes, num_features, width)
-    warmup = max(1, num_steps // 20)
-    optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup, num_steps + 1))
+    optimizer = optax.adam(training.warmup_cosine(learning_rate, num_steps))
     init_key, data_key = jax.random.split(key)
     params = jax.jit(module.init)(init_key, images[:1])["params"]
     state = training.TrainState(jnp.zeros((), jnp.int32), params, None, optimizer.init(params))
-    run = partial(
-        training.loop, partial(_step, module, optimizer, batch_size), x=(images, labels), key=data_key,
-        num_steps=num_steps, every=settings["checkpoint_every"],
-        bar=partial(tqdm, total=num_steps, unit="step", desc="classifier", disable=not progress),
+    identity = checkpoint_folder and settings | {
+        "module": repr(module), "learning_rate": learning_rate, "images": training.digest(images),
+        "labels": training.digest(labels), "key": training.digest(jax.random.key_data(key)),
+    }  # fmt: skip
+    state = training.loop(
+        partial(_step, module, optimizer, batch_size), state, x=(images, labels), key=data_key, num_steps=num_steps,
+        label="classifier", progress=progress, checkpoint_folder=checkpoint_folder,
+        checkpoint_every=settings["checkpoint_every"], identity=identity,
     )  # fmt: skip
-    if checkpoint_folder is None:
-        state = run(state, save=lambda *_: None)
-    else:
-        identity = settings | {
-            "module": repr(module), "learning_rate": learning_rate, "images": training.digest(images),
-            "labels": training.digest(labels), "key": training.digest(jax.random.key_data(key)),
-        }  # fmt: skip
-        with Checkpoints(checkpoint_folder, identity) as checkpoints:
-            restored = checkpoints.restore_latest(state)
-            state = run(state if restored is None else restored, save=checkpoints.save)
     logits, features = _evaluate(module, state.params, images)
     return ClassifierFeatures(
         state.params, jnp.sqrt(features.var(axis=0).mean()), module, _accuracy(logits, labels),
