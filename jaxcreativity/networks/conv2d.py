@@ -1,8 +1,8 @@
 """A convolution whose kernel's gradient is one matrix product on a CPU, where XLA's own is several times slower.
 
 With output gradient g the gradient of a `(kh, kw, c, d)` kernel is, at offset (i, j), the sum over pixels p of
-`x[p + (i, j)] g[p]`. That is the sum over q of `x[q + (0, j)] g[q - (i, 0)]`: kw copies of x shifted along rows times
-kh copies of g shifted along columns, `(kw c, pixels) @ (pixels, kh d)`, instead of the kh kw copies of x that a
+`x[p + (i, j)] g[p]`. That is the sum over q of `x[q + (0, j)] g[q - (i, 0)]`: kh copies of g shifted along columns
+times kw copies of x shifted along rows, `(kh d, pixels) @ (pixels, kw c)`, instead of the kh kw copies of x that a
 product with all patches takes.
 
 A primitive, not a `jax.custom_vjp`: the gradient is exact algebra, so forward mode, second derivatives and `vmap` stay.
@@ -64,8 +64,8 @@ def _gradient_of_kernel(g, x, kernel, *, padding):
     (above, _), (before, _) = padding
     x = jnp.concatenate([_shifted(x, 2, j - before, g.shape[2]) for j in range(kw)], axis=-1)
     g = jnp.concatenate([_shifted(g, 1, above - i, x.shape[1]) for i in range(kh)], axis=-1)
-    product = jnp.matmul(x.reshape(-1, kw * c).T, g.reshape(-1, kh * d))
-    return product.reshape(kw, c, kh, d).transpose(2, 0, 1, 3)
+    product = jnp.matmul(g.reshape(-1, kh * d).T, x.reshape(-1, kw * c))
+    return product.reshape(kh, d, kw, c).transpose(0, 2, 3, 1)
 
 
 def _shifted(x, axis, shift, length):
