@@ -137,7 +137,9 @@ def estimate(setup: Setup, variants: dict[str, Variant]) -> dict[str, dict[str, 
     time is at the rate that the first variant's compiled step is measured to reach.
     """
     config, rows, rate = setup.config, {}, None
-    optimizer, levels = optax.adam(1e-3), setup.sigmas[:-1]
+    # As `training.fit` does it, so that training finds the first variant's step compiled.
+    optimizer = optax.adam(training.warmup_cosine(config.learning_rate, config.train_steps))
+    levels = setup.sigmas[:-1]
     for name, variant in variants.items():
         objective = training.Objective(
             variant.module, variant.prediction, setup.sigma_data, scale_input=variant.scale_input
@@ -146,7 +148,7 @@ def estimate(setup: Setup, variants: dict[str, Variant]) -> dict[str, dict[str, 
             lambda key, objective=objective: training.init_state(objective, optimizer, key, setup.x), jax.random.key(0)
         )
         step = partial(training.train_step, objective, optimizer, 0.999, levels, config.batch_size)
-        lowered = jax.jit(step).lower(state, setup.x, jax.random.key(0))
+        lowered = training.dispatcher(step).lower(state, setup.x, jax.random.key(0), 1)
         batch = jax.ShapeDtypeStruct((len(levels), config.batch_size, *setup.x.shape[1:]), setup.x.dtype)
         kept = jax.eval_shape(
             lambda p, x, n, objective=objective: jax.vjp(lambda p: objective(p, x, n, levels), p)[1],
@@ -156,11 +158,11 @@ def estimate(setup: Setup, variants: dict[str, Variant]) -> dict[str, dict[str, 
         operations = float(lowered.cost_analysis()["flops"])
         if rate is None:
             compiled = lowered.compile()
-            state = training.init_state(objective, optimizer, jax.random.key(0), setup.x)
+            state = jax.tree.map(jnp.array, training.init_state(objective, optimizer, jax.random.key(0), setup.x))
             times = []
             for _ in range(4):
                 began = time.perf_counter()
-                jax.block_until_ready(compiled(state, setup.x, jax.random.key(0)))
+                state = jax.block_until_ready(compiled(state, setup.x, jax.random.key(0), 1))[0]
                 times.append(time.perf_counter() - began)
             rate = operations / min(times)
         rows[name] = {

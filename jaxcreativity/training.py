@@ -300,17 +300,22 @@ def loop(
         return run(state if restored is None else restored, save=checkpoints.save)
 
 
-def _run(step, state, *, x, key, num_steps, every, bar, save, per_dispatch):
-    loss_dtype = jax.eval_shape(step, state, x, key)[1].dtype
+def dispatcher(step, per_dispatch=1):
+    """Compiled `(state, x, key, count) -> (state, loss)` of `count <= per_dispatch` steps; its state is donated."""
 
     @partial(jax.jit, donate_argnums=0)
     def dispatch(state, x, key, count):
         if per_dispatch == 1:
             return step(state, x, key)
+        loss = jnp.zeros((), jax.eval_shape(step, state, x, key)[1].dtype)
         # A traced bound: the shorter call before a checkpoint is not compiled anew.
-        body = lambda _, carry: step(carry[0], x, key)  # noqa: E731
-        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros((), loss_dtype)))
+        return jax.lax.fori_loop(0, count, lambda _, carry: step(carry[0], x, key), (state, loss))
 
+    return dispatch
+
+
+def _run(step, state, *, x, key, num_steps, every, bar, save, per_dispatch):
+    dispatch = dispatcher(step, per_dispatch)
     state = jax.tree.map(jnp.array, state)  # donated below: the caller keeps its own
     done = int(state.step)
     with bar(initial=done) as progress:
