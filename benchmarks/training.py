@@ -100,15 +100,15 @@ def _timed(call) -> float:
 
 
 class _Steps:
-    """A step and its state, compiled once: another compilation raises."""
+    """A jitted step and its state, compiled once: another compilation raises."""
 
-    def __init__(self, step, state, x):
-        self.step = jax.jit(step, donate_argnums=0).lower(state, x, jax.random.key(1)).compile()
-        self.state, self.x = jax.tree.map(jnp.array, state), x
+    def __init__(self, step, state, *arguments):
+        self.step = step.lower(state, *arguments).compile()
+        self.state, self.arguments = jax.tree.map(jnp.array, state), arguments
         self()
 
     def __call__(self):
-        self.state, loss = self.step(self.state, self.x, jax.random.key(1))
+        self.state, loss = self.step(self.state, *self.arguments)
         return loss, self.state
 
 
@@ -121,10 +121,12 @@ def _ours(config, x, sigmas):
     objective, optimizer = training.Objective(module, "v", SIGMA_DATA), optax.adam(LEARNING_RATE)
     state = training.init_state(objective, optimizer, jax.random.key(0), x)
     step = partial(training.train_step, objective, optimizer, DECAY, sigmas, config.batch_size)
-    operations = float(jax.jit(step).lower(state, x, jax.random.key(1)).cost_analysis()["flops"])
-    contestants = {"ours": _Steps(step, state, x)}
+    key = jax.random.key(1)
+    operations = float(jax.jit(step).lower(state, x, key).cost_analysis()["flops"])
+    contestants = {"ours": _Steps(training.dispatcher(step), state, x, key, 1)}
     if config.network == "resnet":
-        contestants["plain JAX"] = _Steps(*plain_step(state.params, config, sigmas), x)
+        plain, plain_state = plain_step(state.params, config, sigmas)
+        contestants["plain JAX"] = _Steps(jax.jit(plain, donate_argnums=0), plain_state, x, key)
         losses = [float(contestant()[0]) for contestant in contestants.values()]
         if not np.isclose(*losses, rtol=1e-3):
             raise RuntimeError(f"the steps differ: second losses {losses}")

@@ -213,3 +213,22 @@ def test_bad_input(x, changes, message, unchecked):
     arguments = {"x": x, "sigmas": SIGMAS, "num_steps": 2, "progress": False} | changes
     with pytest.raises(ValueError, match=message):
         training.fit(networks.DenseLinear(LEVELS), key=jax.random.key(0), **arguments)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="an option of XLA for CPUs")
+def test_compiled_step_avoids_slow_convolutions_and_is_the_same_step():
+    objective = training.Objective(networks.MinimalResNet(depth=1, width=4), "v", 0.5)
+    optimizer, x = optax.adam(1e-3), jnp.asarray(np.random.default_rng(0).normal(size=(8, 5, 5, 1)), jnp.float32)
+    state = training.init_state(objective, optimizer, jax.random.key(0), x)
+    step = partial(training.train_step, objective, optimizer, 0.999, jnp.array([1.0, 0.1]), 2)
+    arguments = (state, x, jax.random.key(1))
+    plain = jax.jit(step).lower(*arguments).compile()
+    ours = training.dispatcher(step).lower(*arguments, 1).compile()
+    slow = lambda compiled: sum("kind=kCustom" in line and "conv" in line for line in compiled.as_text().splitlines())  # noqa: E731
+    assert slow(ours) == 0
+    expected, expected_loss = plain(*arguments)
+    new, loss = ours(jax.tree.map(jnp.array, state), *arguments[1:], 1)  # donated
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-5)
+    # Of the first moments, which are gradients; parameters move by the learning rate whatever their gradient's size.
+    close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7)
+    jax.tree.map(close, new.opt_state[0].mu, expected.opt_state[0].mu)

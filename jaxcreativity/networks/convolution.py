@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxcreativity import checks
-from jaxcreativity.networks.conv2d import conv_general_dilated
 
 Padding = Literal["zero", "circular", "reflect"]
 
@@ -27,5 +26,5 @@ def convolution(features: int, kernel_size: int, padding: Padding, name: str | N
     checks.choice("padding", padding, get_args(Padding))
     checks.odd_size("kernel_size", kernel_size)
     mode = "SAME" if padding == "zero" else padding.upper()
-    options = {"kernel_init": lecun_normal, "conv_general_dilated": conv_general_dilated} | options
+    options = {"kernel_init": lecun_normal} | options
     return nn.Conv(features, (kernel_size, kernel_size), padding=mode, name=name, **options)
