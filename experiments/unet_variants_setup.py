@@ -58,7 +58,7 @@ class Config:
 
 
 SMALL = {
-    "parts": ("variants",), "training_seeds": 1, "train_steps": 250, "batch_size": 4, "num_samples": 256,
+    "parts": ("variants",), "training_seeds": 1, "train_steps": 200, "batch_size": 4, "num_samples": 256,
     "num_pairs": 32, "widths": (8, 16), "classifier_steps": 0, "sampler_steps": 10, "els_sizes": (3,),
     "num_images": 800,
 }  # fmt: skip
