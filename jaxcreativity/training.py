@@ -11,6 +11,7 @@ predicting x weights the error of D equally at all levels, noise by `1 / sigma^2
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def fit(
     if steps_per_dispatch is None:
         steps_per_dispatch = _default_steps_per_dispatch(step, state, x, data_key)
     every = checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
-    identity = checkpoint_folder and {
+    identity = None if checkpoint_folder is None else {
         "module": repr(module), "prediction": prediction, "sigma_data": sigma_data, "num_steps": num_steps,
         "batch_size": batch_size, "learning_rate": learning_rate, "weight_penalty": weight_penalty,
         "ema_decay": ema_decay, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch,
@@ -290,14 +291,28 @@ def loop(
         ValueError: for a checkpoint that is damaged or belongs to another configuration.
         FloatingPointError: if the loss becomes infinite or NaN.
     """
-    bar = partial(tqdm, total=num_steps, unit="step", desc=label, disable=not progress)
+    dispatch = dispatcher(step, per_dispatch)
     every = checkpoint_every or num_steps
-    run = partial(_run, step, x=x, key=key, num_steps=num_steps, every=every, bar=bar, per_dispatch=per_dispatch)
-    if checkpoint_folder is None:
-        return run(state, save=lambda *_: None)
-    with Checkpoints(checkpoint_folder, identity) as checkpoints:
-        restored = checkpoints.restore_latest(state)
-        return run(state if restored is None else restored, save=checkpoints.save)
+    opened = nullcontext() if checkpoint_folder is None else Checkpoints(checkpoint_folder, identity)
+    with opened as checkpoints:
+        restored = None if checkpoints is None else checkpoints.restore_latest(state)
+        state = jax.tree.map(jnp.array, state if restored is None else restored)  # donated: the caller keeps its own
+        done = int(state.step)
+        with tqdm(total=num_steps, initial=done, unit="step", desc=label, disable=not progress) as bar:
+            while done < num_steps:
+                count = min(per_dispatch, num_steps - done, every - done % every)
+                state, loss = dispatch(state, x, key, count)
+                done += count
+                due = done % every == 0 or done == num_steps
+                if due or per_dispatch > 1:
+                    loss = float(loss)
+                    if not np.isfinite(loss):
+                        raise FloatingPointError(f"the loss became {loss} before step {done}; lower the learning rate")
+                    bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                bar.update(count)
+                if due and checkpoints is not None:
+                    checkpoints.save(done, state)
+    return state
 
 
 def dispatcher(step, per_dispatch=1):
@@ -329,26 +344,6 @@ def _compiler_options() -> dict[str, str] | None:
     except RuntimeError:  # another version, which does not know the option
         return None
     return options
-
-
-def _run(step, state, *, x, key, num_steps, every, bar, save, per_dispatch):
-    dispatch = dispatcher(step, per_dispatch)
-    state = jax.tree.map(jnp.array, state)  # donated below: the caller keeps its own
-    done = int(state.step)
-    with bar(initial=done) as progress:
-        while done < num_steps:
-            count = min(per_dispatch, num_steps - done, every - done % every)
-            state, loss = dispatch(state, x, key, count)
-            done += count
-            if done % every == 0 or done == num_steps or per_dispatch > 1:
-                loss = float(loss)
-                if not np.isfinite(loss):
-                    raise FloatingPointError(f"the loss became {loss} before step {done}; lower the learning rate")
-                progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
-            progress.update(count)
-            if done % every == 0 or done == num_steps:
-                save(done, state)
-    return state
 
 
 def _default_steps_per_dispatch(step, state, x, key) -> int:
