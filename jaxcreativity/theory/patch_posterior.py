@@ -81,8 +81,8 @@ class Blocks:
     Args:
         min_energy: smallest energy in the block.
         sums: sums over its keys of `weight * value` and, last, of the weights, relative to that energy.
-        image: where the block is: image
-        column: and column of keys.
+        image: number of the image that the block is in.
+        column: its column of keys.
     """
 
     min_energy: Float[Array, "blocks q"]
@@ -172,7 +172,8 @@ def local_means(
         squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
         energies = jnp.einsum("ai,nij,bj->abn", row_weights, squares, column_weights, precision="highest")
         energies = energies + penalty.reshape(1, 1, -1)
-        return reduce.merge(total, _partial(energies, images, temperature, "abn,nabc->abc"), temperature)
+        part = reduce.partial(energies, images, temperature, subscripts="abn,nabc->abc")
+        return reduce.merge(total, part, temperature)
 
     return source.scan(one_chunk, _empty(y.shape[:2], y.shape[2], y.dtype), temperature, y.size)
 
@@ -201,7 +202,8 @@ def border_means(
         energies = (energies + penalty.reshape(1, 1, -1, 1)).reshape(*energies.shape[:2], -1)
         values = images[:, radius : radius + h, jnp.asarray(columns)]  # (n, row, edge, c)
         values = values.reshape(-1, len(columns), channels)
-        return reduce.merge(total, _partial(energies, values, temperature, "eqk,kec->eqc"), temperature)
+        part = reduce.partial(energies, values, temperature, subscripts="eqk,kec->eqc")
+        return reduce.merge(total, part, temperature)
 
     start = _empty((len(columns), h), channels, y.dtype)
     return source.scan(one_chunk, start, temperature, height * height * width)
@@ -273,7 +275,7 @@ def _recompute(queries, keys, source, temperature, kept, scale) -> tuple[reduce.
         energies = jnp.sum(jnp.square(differences), axis=-1) + penalty[image][:, None]
         energies = jnp.where(counts[:, None], energies, MASKED).reshape(-1)
         nearest = jnp.argmin(energies)
-        part = _partial(energies, centres.reshape(num_kept * h, -1), temperature, "k,kc->c")
+        part = reduce.partial(energies, centres.reshape(num_kept * h, -1), temperature)
         return part, Nearest(image[nearest // h], nearest % h, column[nearest // h])
 
     # An image that was masked, and a place that was never filled, do not count.
@@ -301,22 +303,13 @@ def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
     return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
 
 
-def _partial(energies, values, temperature, subscripts) -> reduce.Partial:
-    """Partial sums over the last axis of the energies; `subscripts` contract weights with values."""
-    smallest = jax.lax.stop_gradient(energies.min(axis=-1))
-    weights = jnp.exp((smallest[..., None] - energies) * (1 / temperature))  # one division, not one a key
-    # The weights' own sum is one more column of the same product.
-    values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
-    sums = jnp.einsum(subscripts, weights, values, precision="highest")
-    return reduce.Partial(smallest, sums[..., :-1], sums[..., -1])
-
-
 def _over_keys(
     energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c"], temperature: Float[Array, ""]
 ) -> tuple[Float[Array, "blocks q"], Float[Array, "blocks c1 q"]]:
-    """Smallest energy of each block, and its sums: the fields of `Blocks`."""
+    """Smallest energy and sums of each block, as in `Blocks`: `reduce.partial` with queries last, which is quicker."""
     smallest = _min_over_keys(jax.lax.stop_gradient(energies))
     weights = jnp.exp((smallest[:, None] - energies) * (1 / temperature))  # one division, not one a key
+    # The weights' own sum is one more column of the same product.
     values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
     if len(values) == 1:  # XLA's product without a batch is three times as fast
         return smallest, jnp.matmul(values[0].T, weights[0], precision="highest")[None]
