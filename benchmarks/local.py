@@ -2,17 +2,20 @@
 
     python -m benchmarks.local                                   # CIFAR-10, 2 000 images, k = 3 7 11
     python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1
+    python -m benchmarks.local --num-images 50000 --precision tensorfloat32     # on a GPU
     python -m benchmarks.local --help
 
 One operation count for all boundaries, that of `"interior"`: 2 * queries * keys * k^2 c. The matrix product is timed
 right before and after every call, so that other work on the machine slows both; the fraction is the median over
-repetitions of their ratio, by wall time and by processor time (which other work disturbs less). On a GPU the largest
-errors of products in TF32 and bfloat16 are printed as well.
+repetitions of their ratio, by wall time and by processor time (which other work disturbs less). The largest errors with
+patches rounded to TF32 and bfloat16 follow, the same on every device; `--precision` measures the speed of one of them,
+against products of that precision.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +23,7 @@ import numpy as np
 
 from experiments import runs
 from jaxcreativity import data
-from jaxcreativity.theory.local import Boundary, LocalDenoiser
+from jaxcreativity.theory.local import Boundary, LocalDenoiser, Precision
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Config:
     sigmas: tuple[float, ...] = (5.0, 0.05)
     """One above and one below the level from which leading distances are recomputed."""
     chunk_size: int | None = None
+    precision: Precision | None = None
     repetitions: int = 5
     matmul_size: int = 2048
 
@@ -45,12 +49,14 @@ def main(config: Config) -> list[dict]:
     x = _images(config)
     n, height, width, channels = x.shape
     a = jax.random.normal(jax.random.key(0), (config.matmul_size, config.matmul_size))
-    product = jax.jit(lambda a: jnp.matmul(a, a, precision="highest"))
+    product = jax.jit(lambda a: jnp.matmul(a, a, precision=config.precision or "highest"))
     product_operations = 2 * config.matmul_size**3
     rows = []
     for boundary in config.boundaries:
         for k in config.patch_sizes:
-            denoiser = LocalDenoiser(x, k, equivariant=True, boundary=boundary, chunk_size=config.chunk_size)
+            denoiser = LocalDenoiser(
+                x, k, equivariant=True, boundary=boundary, chunk_size=config.chunk_size, precision=config.precision
+            )
             for batch in config.batches:
                 y = x[:batch] + 0.5 * jax.random.normal(jax.random.key(1), (batch, *x.shape[1:]))
                 call = jax.jit(jax.vmap(lambda d, y, s: d(y, s), (None, 0, None)))
@@ -77,8 +83,7 @@ def main(config: Config) -> list[dict]:
     print(
         runs.table(list(rows[0]), [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows])
     )
-    if jax.default_backend() != "cpu":
-        _precision_table(denoiser, y)
+    print(_precision_table(config, x[:300]))
     return rows
 
 
@@ -111,14 +116,22 @@ def _line(row) -> str:
     )
 
 
-def _precision_table(denoiser, y) -> None:
-    """Largest difference of the output at lower precisions of the matrix products, by noise level."""
-    exact = jax.jit(jax.vmap(lambda y, s: denoiser(y, s), (0, None)))
-    for precision in ("tensorfloat32", "bfloat16"):
-        with jax.default_matmul_precision(precision):
-            quick = jax.jit(jax.vmap(lambda y, s: denoiser(y, s), (0, None)))
-            errors = [float(jnp.abs(quick(y, s) - exact(y, s)).max()) for s in (0.02, 0.1, 0.5, 2.0, 10.0)]
-        print(f"{precision}: largest error at sigma 0.02 0.1 0.5 2 10:", " ".join(f"{e:.1e}" for e in errors))
+def _precision_table(config, x) -> str:
+    """Largest difference of the output with rounded patches, by patch size and noise level."""
+    sigmas = (0.05, 0.2, 1.0, 5.0)
+    call = jax.jit(lambda d, y, s: d(y, s))
+    noise = jax.random.normal(jax.random.key(1), x.shape[1:])
+    rows = []
+    for k in config.patch_sizes:
+        exact = LocalDenoiser(x, k, equivariant=True, boundary="interior")
+        wanted = [call(exact, x[0] + s * noise, jnp.float32(s)) for s in sigmas]
+        for precision in get_args(Precision):
+            rounded = dataclasses.replace(exact, precision=precision)
+            found = [call(rounded, x[0] + s * noise, jnp.float32(s)) for s in sigmas]
+            errors = [f"{float(jnp.abs(a - b).max()):.1e}" for a, b in zip(found, wanted, strict=True)]
+            rows.append([precision, str(k), *errors])
+    head = ["largest error", "k", *(f"sigma {s:g}" for s in sigmas)]
+    return f"\n{len(x)} images\n\n{runs.table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def main(config: Config) -> dict[str, Any]:
     metrics = _compare(of_network, empirical, samples, sizes, calibration)
     metrics["seconds"] = time.perf_counter() - started
     _plot(folder, config, x, z, of_network, empirical, samples["calibrated"])
-    traced = _provenance_figure(x, states["calibrated"][:5], machines["calibrated"].denoisers[-1], sigmas[-2])
+    traced = _provenance_figure(config, x, states["calibrated"][:5], machines["calibrated"].denoisers[-1], sigmas[-2])
     plotting.save(traced, folder / "provenance.png")
     runs.write_json(folder / "metrics.json", metrics)
     summary = _summary(config, len(x), metrics)
@@ -213,24 +213,35 @@ def _plot(folder, config, x, z, of_network, empirical, els) -> None:
     notes = {name: f"r = {float(jnp.median(r)):.2f}" for name, r in correlations.items()}
     title = f"{config.dataset}, {config.network}: one noise vector per column; r = median correlation with the network"
     plotting.save(plotting.sample_grid(rows, title=title, notes=notes), folder / "samples.png")
+    plotting.save(_scatter_figure(config, *map(np.asarray, correlations.values())), folder / "scatter.png")
 
-    figure = Figure(figsize=(4, 4), dpi=150, layout="constrained")
+
+def _scatter_figure(config, els, empirical) -> Figure:
+    figure = Figure(figsize=(4, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.plot([-0.2, 1], [-0.2, 1], color="0.7", linewidth=1)
-    axes.scatter(correlations["empirical"], correlations["ELS"], s=12, color=plotting.COLOURS[0])
+    lowest = min(0.0, els.min(), empirical.min())
+    axes.plot([lowest, 1], [lowest, 1], color="0.7", linewidth=1)
+    axes.scatter(empirical, els, s=12, color=plotting.COLOURS[0])
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
-    axes.set_title(f"{config.dataset}, {config.network}: {len(z)} seeds", fontsize=10)
-    plotting.save(figure, folder / "scatter.png")
+    axes.set_title(
+        f"{_data_title(config)}, {config.network}:\n{len(els)} seeds; ELS with calibrated patch sizes", fontsize=9
+    )
+    return figure
 
 
-def _provenance_figure(x, states, denoiser, sigma) -> Figure:
+def _data_title(config) -> str:
+    return f"{config.num_images} images of {config.dataset} at {config.image_size}x{config.image_size}"
+
+
+def _provenance_figure(config, x, states, denoiser, sigma) -> Figure:
     """Of the last step: sample, source of every pixel (a colour each), effective number of candidates, main source."""
     columns = len(states)
-    figure = Figure(figsize=(1.6 * columns + 1.2, 6.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=(1.6 * columns + 1.2, 7), dpi=150, layout="constrained")
     axes = figure.subplots(4, columns, squeeze=False)
-    for column, (before, image) in enumerate(states):
-        traced = jax.tree.map(np.asarray, provenance(denoiser, before, sigma))
-        grey = lambda image: np.clip(np.asarray(image).mean(axis=-1), -1, 1)  # noqa: E731
+    traces = [jax.tree.map(np.asarray, provenance(denoiser, before, sigma)) for before, _ in states]
+    most = max(np.nanmax(traced.candidates) for traced in traces)
+    grey = lambda image: np.clip(np.asarray(image).mean(axis=-1), -1, 1)  # noqa: E731
+    for column, (traced, (_, image)) in enumerate(zip(traces, states, strict=True)):
         sources, ranks = np.unique(traced.image, return_inverse=True)
         known = traced.candidates < MAX_CANDIDATES  # elsewhere the nearest of many says nothing; NaN at the border
         colours = np.where(
@@ -239,17 +250,22 @@ def _provenance_figure(x, states, denoiser, sigma) -> Figure:
         main = np.bincount(traced.image[known]).argmax() if known.any() else 0
         axes[0, column].imshow(grey(image), cmap="gray", vmin=-1, vmax=1)
         axes[1, column].imshow(colours, cmap="turbo")
-        counts = axes[2, column].imshow(np.log10(traced.candidates), cmap="viridis", vmin=0)
-        figure.colorbar(counts, ax=axes[2, column], shrink=0.7).ax.tick_params(labelsize=5)
+        counts = axes[2, column].imshow(np.log10(traced.candidates), cmap="viridis", vmin=0, vmax=np.log10(most))
         axes[3, column].imshow(grey(x[main]), cmap="gray", vmin=-1, vmax=1)
         used = (traced.image == main) & known
         axes[3, column].scatter(traced.column[used], traced.row[used], s=8, color=plotting.COLOURS[1], linewidths=0)
         axes[3, column].set_xlabel(f"{used.sum()} of {known.sum()} pixels", fontsize=6)
+    figure.colorbar(counts, ax=axes, shrink=0.4, label="log10 candidates")
     labels = ("ELS sample", "source image of each pixel", "log10 candidates", "most used image,\nits pixels used")
     for row, label in zip(axes, labels, strict=True):
         row[0].set_ylabel(label, fontsize=7)
         for panel in row:
             panel.set(xticks=[], yticks=[])
+    figure.suptitle(
+        f"{_data_title(config)}: where an ELS machine takes pixels from at its last step (sigma = {sigma:.2g}).\n"
+        f"Colours only tell source images apart; white: border, or {MAX_CANDIDATES} and more effective candidates",
+        fontsize=8,
+    )
     return figure
 
 

@@ -19,6 +19,7 @@ Source: Kamb & Ganguli (2025), sections 3 and 4; theory section 5, with the deta
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -31,8 +32,10 @@ from jaxcreativity import checks, pytree, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
 from jaxcreativity.theory import windows
 from jaxcreativity.theory.patch_posterior import (
+    MANTISSA_BITS,
     NUM_KEPT,
     Keys,
+    Precision,
     Source,
     as_temperature,
     border_means,
@@ -61,6 +64,9 @@ class LocalDenoiser:
         label: that class. It is a leaf of the pytree, so it can be mapped over.
         excluded: index of an image that is left out (the one being denoised); -1 for none.
         weights: `(n,)` how often each image counts, at least 0; once each by default.
+        precision: `"tensorfloat32"` or `"bfloat16"` rounds patches before they are multiplied (equivariant, away from
+            a broken border), for speed on accelerators; by default they are not rounded. `benchmarks.local` prints the
+            largest errors.
 
     Time: `2 n q p k^2 c` operations for q pixels and p patches an image (equivariant), `n q` times a few tens (local).
     Memory: queries times the patches of one chunk.
@@ -71,7 +77,8 @@ class LocalDenoiser:
     Raises:
         ValueError: for an even or too large k, a boundary that does not go with `equivariant`, `chunk_size < 1`, labels
             of the wrong length or type, a label without an image, labels without label or the reverse, `excluded` out
-            of range or the only image that counts, weights of the wrong length or below 0, and for bad data.
+            of range or the only image that counts, weights of the wrong length or below 0, an unknown precision, and
+            for bad data.
     """
 
     data: Float[ArrayLike, "n height width channels"]
@@ -83,11 +90,14 @@ class LocalDenoiser:
     label: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
     excluded: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
     weights: Float[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
+    precision: Precision | None = pytree.static(default=None, kw_only=True)
 
     def __post_init__(self):
         data = checks.examples("data", self.data, ndim=4)
         object.__setattr__(self, "data", data)
         _check_window(self.patch_size, data.shape[1:3], self.equivariant, self.boundary)
+        if self.precision is not None:
+            checks.choice("precision", self.precision, get_args(Precision))
         if self.chunk_size is not None:
             checks.positive_int("chunk_size", self.chunk_size)
         for name in ("labels", "label", "excluded"):
@@ -119,7 +129,8 @@ class LocalDenoiser:
             mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
             queries, keys, region = self.queries_and_keys(u)
             if queries.size:
-                compare = lambda kept: lambda q, t: patch_means(q, keys, source, t, kept)[0].mean  # noqa: E731
+                means = functools.partial(patch_means, precision=self.precision)
+                compare = lambda kept: lambda q, t: means(q, keys, source, t, kept)[0].mean  # noqa: E731
                 fine = temperature < self._resolution(y.dtype)
                 patch_mean = jax.lax.cond(fine, compare(NUM_KEPT), compare(0), queries, temperature)
                 mean = mean.at[region].set(patch_mean.reshape(mean[region].shape))
@@ -189,9 +200,11 @@ class LocalDenoiser:
         """Temperature below which the rounding of expanded squares could show."""
         data = jax.lax.stop_gradient(self.data)
         variance = jnp.mean(jnp.square(data - jnp.mean(data, axis=(0, 1, 2), keepdims=True)))
-        # The rounding is about eps |patch|^2; divided by this it is 1e-5 in float32 and 1e-11 in float64.
+        # The rounding is about eps |patch|^2; divided by this it is 1e-5 in float32 and 1e-11 in float64 (of patches
+        # rounded to TF32 1e-2, to bfloat16 3e-2).
         scale = variance * self.patch_size**2 * self.data.shape[3]
-        return (scale * jnp.finfo(dtype).eps ** 0.3).astype(dtype)
+        eps = jnp.finfo(dtype).eps if self.precision is None else 2.0 ** -MANTISSA_BITS[self.precision]
+        return (scale * eps**0.3).astype(dtype)
 
 
 def _along_edges(u, source, temperature, edges, radius):

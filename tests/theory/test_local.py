@@ -1,16 +1,19 @@
 """Local and equivariant denoisers against the definition in float64 NumPy, on real images."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from jaxcreativity import data
 from jaxcreativity.theory import patch_posterior
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.local import LocalDenoiser
+from tests.theory import brute_patches
 from tests.theory.brute_patches import posterior_means
 
 MODES = {
@@ -103,6 +106,33 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, kept):
         got = np.asarray(compute(y))[tuple(np.transpose(pixels))]
         errors.append(np.abs(got - posterior_means(x, y, k, float(sigma), pixels, **mode)).max())
     assert (max(errors) < 1e-4) == (kept > 0), errors
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("tensorfloat32", 10), ("bfloat16", 7)])
+def test_rounded_products(digits, precision, bits):
+    """Products of rounded entries and nothing else is rounded; leading distances are still exact at small sigma."""
+    x, k, mode = digits[:30].astype(np.float32), 5, MODES["ELS-interior"]
+    denoiser = LocalDenoiser(x, k, precision=precision, **mode)
+    sigma = np.float32(2)
+    y = noisy(x[0], sigma).astype(np.float32)
+    mean = x.mean(dtype=np.float64)
+    queries = brute_patches.windows((y - mean)[None], k, "wrap").reshape(-1, k * k)
+    keys = brute_patches.windows(x - mean, k, "zero")[:, 2:-2, 2:-2].reshape(-1, k * k)
+
+    def rounded(entries):
+        mantissa, exponent = np.frexp(entries)
+        return np.ldexp(np.round(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
+
+    energies = np.square(keys).sum(axis=1) - 2 * rounded(queries) @ rounded(keys).T
+    expected = scipy.special.softmax(-energies / (2 * sigma**2), axis=1) @ x[:, 2:-2, 2:-2].ravel()
+    unrounded = apply(dataclasses.replace(denoiser, precision=None), y, sigma).ravel()
+    got = apply(denoiser, y, sigma).ravel()
+    eps = np.finfo(np.float32).eps
+    np.testing.assert_allclose(got, expected, atol=20 * eps)
+    assert np.abs(got - unrounded).max() > 100 * eps
+    y = noisy(x[0], 0.05).astype(np.float32)
+    exact = apply(dataclasses.replace(denoiser, precision=None), y, np.float32(0.05))
+    np.testing.assert_allclose(apply(denoiser, y, np.float32(0.05)), exact, atol=2.0**-bits)
 
 
 @all_modes
@@ -217,6 +247,7 @@ def test_never_nan_even_if_no_image_is_left(digits):
         (3, MODES["LS-zero"] | {"boundary": "broken"}, "boundary of a non-equivariant denoiser must be one of 'zero'"),
         (3, {"boundary": "zero"}, "boundary of an equivariant denoiser must be one of"),
         (3, {"boundary": "mirror"}, "boundary must be one of"),
+        (3, {"precision": "float8"}, "precision must be one of 'tensorfloat32', 'bfloat16'"),
         (3, {"chunk_size": 0}, "chunk_size must be an integer of at least 1"),
         (3, {"labels": np.zeros(4, int)}, "go together"),
         (3, {"weights": np.ones(5)}, "one entry for each of the 6 images"),
