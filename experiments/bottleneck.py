@@ -44,7 +44,6 @@ from experiments.bottleneck_setup import (
     log_grid,
     mean_loss,
     novelty_numbers,
-    plain_log,
     support,
 )
 from jaxcreativity import data, networks, plotting, trajectory
@@ -150,7 +149,7 @@ def codes(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     left.set(ylabel="correlation with the closed form\n(median, quartiles)", ylim=(None, 1.02))
     right.set(ylabel="memorised fraction", ylim=(-0.03, 1.03))
     for axes in (left, right):
-        plain_log(axes, "x", sorted({row["code_size"] for row in rows}))
+        plotting.plain_log(axes, "x", sorted({row["code_size"] for row in rows}))
         axes.set_xlabel("code numbers r")
         axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "code_sizes.png")
@@ -224,7 +223,7 @@ def encoder(setup: Setup) -> tuple[list[dict[str, Any]], str]:
         )  # fmt: skip
         axes.plot(k, [row["memorised_closed_form"] for row in own], "x--", color=colour, label=f"r = {r}, any decoder")
     axes.axvline(len(x), color="0.5", linestyle=":", label="K = N")
-    plain_log(axes, "x", config.decoder_widths)
+    plotting.plain_log(axes, "x", config.decoder_widths)
     axes.set(xlabel="decoder units K", ylabel="memorised fraction", ylim=(-0.03, 1.03))
     axes.set_title(f"{len(x)} images through a linear encoder to r numbers", fontsize=10)
     axes.legend(fontsize=7, frameon=False)
@@ -293,7 +292,7 @@ def rank(setup: Setup) -> tuple[list[dict[str, Any]], str]:
         label = f"{row['network']}: rank at most {row['largest_rank']}"
         axes.plot(grid[:-1], row["rank_above_1_percent"], "o-", markersize=3, color=colour, label=label)
     axes.set_xscale("log")
-    plain_log(axes, "y", [2**i for i in range(int(math.log2(x[0].size)) + 1)])
+    plotting.plain_log(axes, "y", [2**i for i in range(int(math.log2(x[0].size)) + 1)])
     axes.set(xlabel="noise level along the trajectory", ylabel="singular values above 1 % of the largest")
     axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "rank.png")

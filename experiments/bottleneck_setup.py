@@ -110,14 +110,6 @@ def support(row: dict[str, Any]) -> str:
     return f"{show(row['support_size'])} ({show(row['support_low'])}–{show(row['support_high'])})"
 
 
-def plain_log(axes, which, ticks) -> None:
-    """A logarithmic axis with plain numbers at `ticks`."""
-    axes.set(**{f"{which}scale": "log"})
-    axis = getattr(axes, f"{which}axis")
-    axis.set_ticks(ticks, [str(tick) for tick in ticks])
-    axis.set_ticks([], minor=True)
-
-
 def mean_loss(denoiser, x, grid) -> float:
     """Denoising loss per entry, averaged over the levels; the same noise for every denoiser."""
     x = x[jnp.arange(1024) % len(x)]  # of one shape, whatever the set: compiled once per network

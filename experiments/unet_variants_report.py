@@ -191,8 +191,9 @@ def _trade_off(setup, rows, held_out):
         axes.plot(1.0, held_out["frechet"], "k*", markersize=10, label="held-out images", linestyle="none")
     axes.set(
         xlabel="novelty: distance to nearest training image / that of held-out images",
-        ylabel="Fréchet distance from the data", xscale="log", yscale="log",
+        ylabel="Fréchet distance from the data",
     )  # fmt: skip
+    plotting.plain_log(axes, "y")
     axes.set_title(
         f"{_facts(setup)}, {setup.config.num_samples} samples each:\nmean and standard deviation", fontsize=9
     )
@@ -255,10 +256,18 @@ def _sweep(setup, names, cells) -> str:
             points = [(row["count"], row[column]) for row in rows if row["name"] == name and row[column] is not None]
             axes.plot(*np.array(points).reshape(-1, 2).T, "o-", color=colour, label=name, markersize=4)
         axes.set(xscale="log", xlabel="training images N", ylabel=label)
-        if column == "frechet":
-            axes.set_yscale("log")
-    panels[0].legend(fontsize=7, frameon=False)
-    figure.suptitle(f"{setup.config.dataset}: {setup.config.num_samples} samples of one network each", fontsize=9)
+    plotting.plain_log(panels[2], "y")
+    for axes, held_out in zip(
+        panels[1:], (1.0, _number(lambda n: n["realism"]["held_out_frechet"], cells[-1])), strict=True
+    ):
+        if held_out is not None:
+            axes.axhline(held_out, color="0.5", linestyle=":", label="held-out images")
+    figure.legend(*panels[2].get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside right center")
+    height, width = setup.x.shape[1:3]
+    figure.suptitle(
+        f"{setup.config.dataset} at {height}x{width}: {setup.config.num_samples} samples of one network each",
+        fontsize=9,
+    )
     plotting.save(figure, setup.folder / "sweep.png")
     table = runs.table(
         ["network", "N", *SWEEP_COLUMNS],

@@ -6,6 +6,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from jaxcreativity import plotting
@@ -222,3 +223,17 @@ COVARIANCE = covariance()
 def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(("ticks", "expected"), [(None, ["1", "2", "5", "10", "20"]), ([3, 12], ["3", "12"])])
+def test_plain_log(ticks, expected):
+    axes = Figure().subplots()
+    axes.set_ylim(0.9, 21)
+    plotting.plain_log(axes, "y", ticks)
+    low, high = axes.get_ylim()
+    shown = [
+        label.get_text() for at, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low < at < high
+    ]
+    assert (axes.get_yscale(), axes.get_xscale()) == ("log", "linear")
+    assert shown == expected
+    assert len(axes.get_yticks(minor=True)) == 0
