@@ -39,6 +39,7 @@ from experiments.bottleneck_setup import (
     SMALL,
     Config,
     Setup,
+    clipped_adam,
     describe,
     draw,
     log_grid,
@@ -193,8 +194,8 @@ def encoder(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     def compute(r, width):
         module = networks.Autoencoder(r, width=width, encoder_depth=0, decoder_depth=1, activation="softmax")
         network = setup.train(
-            module, x, grid, f"encoder r = {r}, decoder of {width}", learning_rate=2e-2,
-            num_steps=config.capacity_steps,
+            module, x, grid, f"encoder r = {r}, decoder of {width}", num_steps=config.capacity_steps,
+            optimizer=clipped_adam(2e-2, config.capacity_steps),
         )  # fmt: skip
         projection = bottleneck.orthonormalise(network.params["encoder"]["kernel"].T)
         closed_form = bottleneck.ProjectedDenoiser(x, projection)

@@ -19,20 +19,22 @@ Activation = Literal["silu", "softmax"]
 
 
 class _Hidden(nn.Module):
-    """`f(exp(s(sigma)) * (A h) + b(sigma))`: the noise level scales and shifts every unit.
+    """`f(exp(s(sigma)) * (A h + a) + b(sigma))`: the noise level scales and shifts every unit.
 
     Softmax units, times the root of their number, select among learned outputs as `theory.prototypes` does; the
-    logits of those grow as `1 / sigma^2`, hence the exponential.
+    logits of those grow as `1 / sigma^2`, hence the exponential. With few inputs h the offsets a (0 without `offset`),
+    which grow as well, are what tells most of the units apart.
     """
 
     width: int
     activation: Activation
+    offset: bool = False
 
     @nn.compact
     def __call__(self, h, embedding):
         checks.choice("activation", self.activation, get_args(Activation))
         shift, scale = jnp.split(nn.Dense(2 * self.width)(embedding), 2)
-        h = jnp.exp(scale) * nn.Dense(self.width, use_bias=False)(h) + shift
+        h = jnp.exp(scale) * nn.Dense(self.width, use_bias=self.offset)(h) + shift
         return nn.silu(h) if self.activation == "silu" else nn.softmax(h) * self.width**0.5
 
 
@@ -70,7 +72,7 @@ class Autoencoder(nn.Module):
 
     def _layers(self, h, embedding, depth, activation):
         for layer in range(depth):
-            new = _Hidden(self.width, activation)(h, embedding)
+            new = _Hidden(self.width, activation, offset=True)(h, embedding)
             h = new if layer == 0 else h + new
         return h
 
