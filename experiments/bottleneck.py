@@ -132,7 +132,7 @@ def codes(setup: Setup) -> tuple[list[dict[str, Any]], str]:
             label = "PCA Gaussian" if name == "linear" else "manifold"
             shown[f"{name}, r = {r}"] = {label: images["closed_form"], "network": images["network"]}
     held_out = {"held-out images": np.asarray(setup.test[:12])} if len(setup.test) >= 12 else {}
-    title = f"{config.dataset}: linear and nonlinear decoders behind r code numbers"
+    title = f"{setup.facts}: linear and nonlinear decoders behind r code numbers"
     plotting.save(plotting.sample_grid(held_out | shown, title=title), setup.folder / "codes.png")
 
     figure = Figure(figsize=(9, 3.2), dpi=150, layout="constrained")
@@ -153,6 +153,7 @@ def codes(setup: Setup) -> tuple[list[dict[str, Any]], str]:
         plotting.plain_log(axes, "x", sorted({row["code_size"] for row in rows}))
         axes.set_xlabel("code numbers r")
         axes.legend(fontsize=7, frameon=False)
+    figure.suptitle(f"{setup.facts}, {len(x)} images; {config.num_samples} samples each, one training seed", fontsize=9)
     plotting.save(figure, setup.folder / "code_sizes.png")
     table = runs.table(
         ["decoder", "r", "correlation", "loss / closed form", "memorised: network", "closed form", "held out",
@@ -226,7 +227,11 @@ def encoder(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     axes.axvline(len(x), color="0.5", linestyle=":", label="K = N")
     plotting.plain_log(axes, "x", config.decoder_widths)
     axes.set(xlabel="decoder units K", ylabel="memorised fraction", ylim=(-0.03, 1.03))
-    axes.set_title(f"{len(x)} images through a linear encoder to r numbers", fontsize=10)
+    axes.set_title(
+        f"{len(x)} images of {setup.facts} through a linear encoder to r numbers;\n"
+        f"{config.num_samples} samples each, 95 % intervals, one training seed",
+        fontsize=9,
+    )
     axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "encoder.png")
     table = runs.table(
@@ -292,9 +297,10 @@ def rank(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     for colour, row in zip((*plotting.COLOURS, "black"), rows, strict=False):
         label = f"{row['network']}: rank at most {row['largest_rank']}"
         axes.plot(grid[:-1], row["rank_above_1_percent"], "o-", markersize=3, color=colour, label=label)
-    axes.set_xscale("log")
+    plotting.plain_log(axes, "x")
     plotting.plain_log(axes, "y", [2**i for i in range(int(math.log2(x[0].size)) + 1)])
     axes.set(xlabel="noise level along the trajectory", ylabel="singular values above 1 % of the largest")
+    axes.set_title(f"{setup.facts}: rank of dD/dy, mean over 8 trajectories of one network each", fontsize=9)
     axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "rank.png")
     table = runs.table(

@@ -190,11 +190,7 @@ def _plot_capacity(setup, rows, counts, contours) -> None:
         axes.set_yticks(range(len(widths)), widths, fontsize=7)
         axes.set(xlabel="training images N", ylabel="units K", ylim=(-0.5, len(widths) - 0.5))
         axes.set_title(titles[kind], fontsize=9)
-    height, width = setup.x.shape[1:3]
-    figure.suptitle(
-        f"{setup.config.dataset} at {height}x{width}, {setup.config.num_samples} samples a cell, one training seed",
-        fontsize=9,
-    )
+    figure.suptitle(f"{setup.facts}, {setup.config.num_samples} samples a cell, one training seed", fontsize=9)
     figure.legend(*_legend(panels), fontsize=7, frameon=False, loc="outside lower center", ncols=2)
     figure.colorbar(image, ax=panels, label="memorised fraction")
     plotting.save(figure, setup.folder / "capacity.png")
