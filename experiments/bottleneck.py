@@ -300,7 +300,7 @@ def rank(setup: Setup) -> tuple[list[dict[str, Any]], str]:
     plotting.plain_log(axes, "x")
     plotting.plain_log(axes, "y", [2**i for i in range(int(math.log2(x[0].size)) + 1)])
     axes.set(xlabel="noise level along the trajectory", ylabel="singular values above 1 % of the largest")
-    axes.set_title(f"{setup.facts}: rank of dD/dy, mean over 8 trajectories of one network each", fontsize=9)
+    axes.set_title(f"{setup.facts}: rank of dD/dy,\nmean over 8 trajectories of one network each", fontsize=9)
     axes.legend(fontsize=7, frameon=False)
     plotting.save(figure, setup.folder / "rank.png")
     table = runs.table(
