@@ -155,8 +155,7 @@ def main(config: Config) -> dict[str, Any]:
     metrics = _compare(of_network, empirical, samples, sizes, calibration)
     metrics["seconds"] = time.perf_counter() - started
     _plot(folder, config, x, z, of_network, empirical, samples["calibrated"])
-    traced = _provenance_figure(config, x, states["calibrated"][:5], machines["calibrated"].denoisers[-1], sigmas[-2])
-    plotting.save(traced, folder / "provenance.png")
+    _plot_provenance(folder, config, x, states["calibrated"][:5], machines["calibrated"].denoisers[-1], sigmas[-2])
     runs.write_json(folder / "metrics.json", metrics)
     summary = _summary(config, len(x), metrics)
     runs.write_text(folder / "summary.md", summary)
@@ -213,33 +212,31 @@ def _plot(folder, config, x, z, of_network, empirical, els) -> None:
     notes = {name: f"r = {float(jnp.median(r)):.2f}" for name, r in correlations.items()}
     title = f"{config.dataset}, {config.network}: one noise vector per column; r = median correlation with the network"
     plotting.save(plotting.sample_grid(rows, title=title, notes=notes), folder / "samples.png")
-    plotting.save(_scatter_figure(config, *map(np.asarray, correlations.values())), folder / "scatter.png")
 
-
-def _scatter_figure(config, els, empirical) -> Figure:
     figure = Figure(figsize=(4, 4.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    lowest = min(0.0, els.min(), empirical.min())
+    lowest = min(0.0, *(float(r.min()) for r in correlations.values()))
     axes.plot([lowest, 1], [lowest, 1], color="0.7", linewidth=1)
-    axes.scatter(empirical, els, s=12, color=plotting.COLOURS[0])
+    axes.scatter(correlations["empirical"], correlations["ELS"], s=12, color=plotting.COLOURS[0])
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
     axes.set_title(
-        f"{_data_title(config)}, {config.network}:\n{len(els)} seeds; ELS with calibrated patch sizes", fontsize=9
+        f"{_facts(config, x)}, {config.network}:\n{len(z)} seeds; ELS with calibrated patch sizes", fontsize=9
     )
-    return figure
+    plotting.save(figure, folder / "scatter.png")
 
 
-def _data_title(config) -> str:
-    return f"{config.num_images} images of {config.dataset} at {config.image_size}x{config.image_size}"
+def _facts(config, x) -> str:
+    """What a figure is of."""
+    return f"{len(x)} images of {config.dataset} at {x.shape[1]}x{x.shape[2]}"
 
 
-def _provenance_figure(config, x, states, denoiser, sigma) -> Figure:
+def _plot_provenance(folder, config, x, states, denoiser, sigma) -> None:
     """Of the last step: sample, source of every pixel (a colour each), effective number of candidates, main source."""
     columns = len(states)
     figure = Figure(figsize=(1.6 * columns + 1.2, 7), dpi=150, layout="constrained")
     axes = figure.subplots(4, columns, squeeze=False)
     traces = [jax.tree.map(np.asarray, provenance(denoiser, before, sigma)) for before, _ in states]
-    most = max(np.nanmax(traced.candidates) for traced in traces)
+    most = np.nanmax([traced.candidates for traced in traces], initial=10)
     grey = lambda image: np.clip(np.asarray(image).mean(axis=-1), -1, 1)  # noqa: E731
     for column, (traced, (_, image)) in enumerate(zip(traces, states, strict=True)):
         sources, ranks = np.unique(traced.image, return_inverse=True)
@@ -262,11 +259,11 @@ def _provenance_figure(config, x, states, denoiser, sigma) -> Figure:
         for panel in row:
             panel.set(xticks=[], yticks=[])
     figure.suptitle(
-        f"{_data_title(config)}: where an ELS machine takes pixels from at its last step (sigma = {sigma:.2g}).\n"
+        f"{_facts(config, x)}: where an ELS machine takes pixels from at its last step (sigma = {sigma:.2g}).\n"
         f"Colours only tell source images apart; white: border, or {MAX_CANDIDATES} and more effective candidates",
         fontsize=8,
     )
-    return figure
+    plotting.save(figure, folder / "provenance.png")
 
 
 def _summary(config, num_images, metrics) -> str:
