@@ -23,7 +23,8 @@ import numpy as np
 
 from experiments import runs
 from jaxcreativity import data
-from jaxcreativity.theory.local import Boundary, LocalDenoiser, Precision
+from jaxcreativity.theory.local import Boundary, LocalDenoiser
+from jaxcreativity.theory.patch_posterior import Precision, product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def main(config: Config) -> list[dict]:
     x = _images(config)
     n, height, width, channels = x.shape
     a = jax.random.normal(jax.random.key(0), (config.matmul_size, config.matmul_size))
-    product = jax.jit(lambda a: jnp.matmul(a, a, precision=config.precision or "highest"))
+    square = jax.jit(lambda a: product(a, a, config.precision))
     product_operations = 2 * config.matmul_size**3
     rows = []
     for boundary in config.boundaries:
@@ -67,7 +68,7 @@ def main(config: Config) -> list[dict]:
                     level = jnp.float32(sigma)
                     wall, fraction, by_cpu = _measure(
                         lambda call=call, d=denoiser, y=y, s=level: call(d, y, s),
-                        lambda: product(a),
+                        lambda: square(a),
                         operations / product_operations,
                         config.repetitions,
                     )

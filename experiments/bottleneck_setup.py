@@ -82,8 +82,7 @@ class Setup:
     @property
     def facts(self) -> str:
         """What a figure is of."""
-        height, width = self.x.shape[1:3]
-        return f"{self.config.dataset} at {height}x{width}"
+        return runs.facts(self.config.dataset, self.x)
 
     def cell(self, name: str, compute: Callable[[], tuple[dict[str, Any], dict[str, np.ndarray]]]):
         """Numbers and arrays of one result, from its file if it has been computed."""

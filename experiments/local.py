@@ -220,14 +220,11 @@ def _plot(folder, config, x, z, of_network, empirical, els) -> None:
     axes.scatter(correlations["empirical"], correlations["ELS"], s=12, color=plotting.COLOURS[0])
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
     axes.set_title(
-        f"{_facts(config, x)}, {config.network}:\n{len(z)} seeds; ELS with calibrated patch sizes", fontsize=9
+        f"{len(x)} images of {runs.facts(config.dataset, x)}, {config.network}:\n"
+        f"{len(z)} seeds; ELS with calibrated patch sizes",
+        fontsize=9,
     )
     plotting.save(figure, folder / "scatter.png")
-
-
-def _facts(config, x) -> str:
-    """What a figure is of."""
-    return f"{len(x)} images of {config.dataset} at {x.shape[1]}x{x.shape[2]}"
 
 
 def _plot_provenance(folder, config, x, states, denoiser, sigma) -> None:
@@ -259,7 +256,8 @@ def _plot_provenance(folder, config, x, states, denoiser, sigma) -> None:
         for panel in row:
             panel.set(xticks=[], yticks=[])
     figure.suptitle(
-        f"{_facts(config, x)}: where an ELS machine takes pixels from at its last step (sigma = {sigma:.2g}).\n"
+        f"{len(x)} images of {runs.facts(config.dataset, x)}: where an ELS machine takes pixels from at its last step "
+        f"(sigma = {sigma:.2g}).\n"
         f"Colours only tell source images apart; white: border, or {MAX_CANDIDATES} and more effective candidates",
         fontsize=8,
     )

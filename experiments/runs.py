@@ -99,6 +99,11 @@ def once(
         return json.loads(path.read_text()), dict(stored)
 
 
+def facts(dataset: str, x: np.ndarray | jax.Array) -> str:
+    """What a figure is of: the data set and the size of its images `x`, `(n, height, width, channels)`."""
+    return f"{dataset} at {x.shape[1]}x{x.shape[2]}"
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` so that a kill leaves the old file or the new one, never half of one."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

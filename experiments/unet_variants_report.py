@@ -250,24 +250,24 @@ def _sweep(setup, names, cells) -> str:
         rows.append({"name": name, "count": cell["count"]} | {c: _number(f, cell) for c, f in SWEEP_COLUMNS.items()})
     figure = Figure(figsize=(9, 3), dpi=150, layout="constrained")
     panels = figure.subplots(1, 3)
-    shown = {"memorised": "memorised fraction", "novelty": "novelty", "frechet": "Fréchet distance from the data"}
+    shown = {
+        "memorised": "memorised fraction",
+        "novelty": "novelty: distance to nearest training\nimage / that of held-out images",
+        "frechet": "Fréchet distance from the data",
+    }
+    held_out = {"novelty": 1.0, "frechet": _number(lambda n: n["realism"]["held_out_frechet"], cells[-1])}
     for axes, (column, label) in zip(panels, shown.items(), strict=True):
         for colour, name in zip(plotting.COLOURS, names, strict=False):
             points = [(row["count"], row[column]) for row in rows if row["name"] == name and row[column] is not None]
             axes.plot(*np.array(points).reshape(-1, 2).T, "o-", color=colour, label=name, markersize=4)
-        axes.set(xscale="log", xlabel="training images N", ylabel=label)
+        if held_out.get(column) is not None:
+            axes.axhline(held_out[column], color="0.5", linestyle=":", label="held-out images")
+        axes.set(xscale="log", xlabel="training images N")
+        axes.set_ylabel(label, fontsize=8)
     plotting.plain_log(panels[2], "y")
-    for axes, held_out in zip(
-        panels[1:], (1.0, _number(lambda n: n["realism"]["held_out_frechet"], cells[-1])), strict=True
-    ):
-        if held_out is not None:
-            axes.axhline(held_out, color="0.5", linestyle=":", label="held-out images")
-    figure.legend(*panels[2].get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside right center")
-    height, width = setup.x.shape[1:3]
-    figure.suptitle(
-        f"{setup.config.dataset} at {height}x{width}: {setup.config.num_samples} samples of one network each",
-        fontsize=9,
-    )
+    figure.legend(*panels[1].get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside right center")
+    facts = runs.facts(setup.config.dataset, setup.x)
+    figure.suptitle(f"{facts}: {setup.config.num_samples} samples of one network each, one training seed", fontsize=9)
     plotting.save(figure, setup.folder / "sweep.png")
     table = runs.table(
         ["network", "N", *SWEEP_COLUMNS],

@@ -309,23 +309,27 @@ def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
     return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
 
 
+def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
+    """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type."""
+    if precision is None:
+        return jnp.matmul(a, b, precision="highest")
+    if precision == "bfloat16":
+        return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=a.dtype)
+    # Rounded here, so that every backend, whatever it multiplies with, returns the same.
+    a, b = (jax.lax.reduce_precision(x, 8, MANTISSA_BITS[precision]) for x in (a, b))
+    return jnp.matmul(a, b, precision=precision)
+
+
 def _energies(
     patches: Float[Array, "keys d"], norms: Float[Array, " keys"], queries: Float[Array, "q d"], precision
 ) -> Float[Array, "keys q"]:
     """`|v|^2 - 2 u v`."""
     columns = -2 * queries.T
-    if precision is None:  # one product: a row (v, |v|^2) a key, a column (-2 u, 1) a query
-        rows = jnp.concatenate([patches, norms[:, None]], axis=1)
-        columns = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
-        return jnp.matmul(rows, columns, precision="highest")
-    if precision == "bfloat16":
-        product = jnp.matmul(
-            patches.astype(jnp.bfloat16), columns.astype(jnp.bfloat16), preferred_element_type=norms.dtype
-        )
-    else:  # rounded here, so that every backend, whatever it multiplies with, returns the same
-        patches, columns = (jax.lax.reduce_precision(x, 8, MANTISSA_BITS[precision]) for x in (patches, columns))
-        product = jnp.matmul(patches, columns, precision=precision)
-    return product + norms[:, None]
+    if precision is not None:
+        return product(patches, columns, precision) + norms[:, None]
+    # As one product: a row (v, |v|^2) a key, a column (-2 u, 1) a query.
+    rows = jnp.concatenate([patches, norms[:, None]], axis=1)
+    return product(rows, jnp.concatenate([columns, jnp.ones_like(columns[:1])]), precision)
 
 
 def _over_keys(
