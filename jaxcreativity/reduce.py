@@ -11,6 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcreativity import checks, pytree
+from jaxcreativity.denoiser import NoiseLevel
+
+
+def as_temperature(sigma: NoiseLevel, dtype) -> Float[Array, ""]:
+    """`2 sigma^2`, kept from 0 so far that its inverse times the distance of equal keys is 0 and not NaN."""
+    return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
 
 
 @pytree.dataclass

@@ -7,7 +7,6 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcreativity import checks, pytree, reduce
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory import windows
-from jaxcreativity.theory.patch_posterior import as_temperature
 
 
 @pytree.dataclass
@@ -50,7 +49,7 @@ class CompositeDenoiser:
     ) -> Float[Array, "height width channels"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.data.shape[1:])
-        temperature = as_temperature(sigma, y.dtype)
+        temperature = reduce.as_temperature(sigma, y.dtype)
         size = tuple(min(self.patch_size, n) for n in y.shape[:2])
         counts = tuple(n - k + 1 for n, k in zip(y.shape[:2], size, strict=True))
         covers = [

@@ -28,21 +28,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Integer
 
-from jaxcreativity import checks, pytree, trajectory
+from jaxcreativity import batching, checks, pytree, reduce, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
 from jaxcreativity.theory import windows
 from jaxcreativity.theory.patch_posterior import (
     MANTISSA_BITS,
-    NUM_KEPT,
-    Keys,
     Precision,
-    Source,
-    as_temperature,
-    border_means,
-    local_means,
+    examples_at_once,
     patch_means,
+    refined_patch_means,
 )
 from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
+from jaxcreativity.theory.pixel_posterior import border_means, local_means
+from jaxcreativity.theory.source import Source
+from jaxcreativity.theory.windows import Windows
 
 __all__ = ["Calibration", "LocalDenoiser", "by_level", "calibrate", "predicted_patch_sizes"]
 
@@ -120,20 +119,27 @@ class LocalDenoiser:
     ) -> Float[Array, "height width channels"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.data.shape[1:])
-        source = self.source(y.dtype)
-        u = source.centred(y)
-        temperature = as_temperature(sigma, y.dtype)
         if not self.equivariant:
-            mean = self._by_position(u, source, temperature)
-        else:
-            mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
-            queries, keys, region = self.queries_and_keys(u)
-            if queries.size:
-                means = functools.partial(patch_means, precision=self.precision)
-                compare = lambda kept: lambda q, t: means(q, keys, source, t, kept)[0].mean  # noqa: E731
-                fine = temperature < self._resolution(y.dtype)
-                patch_mean = jax.lax.cond(fine, compare(NUM_KEPT), compare(0), queries, temperature)
-                mean = mean.at[region].set(patch_mean.reshape(mean[region].shape))
+            return self._by_position(y, sigma)
+        group_size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
+        return batching.in_groups(LocalDenoiser._equivariant, group_size)(self, y, sigma)
+
+    def _by_position(self, y, sigma):
+        source = self.source(y.dtype)
+        mean = self._local_means(source.centred(y), source, reduce.as_temperature(sigma, y.dtype))
+        return mean + source.mean.reshape(1, 1, -1)
+
+    def _equivariant(self, y, sigma):
+        source = self.source(y.dtype)
+        u, temperature = source.centred(y), reduce.as_temperature(sigma, y.dtype)
+        mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
+        queries, keys = self.queries_and_keys()
+        if all(queries.shape):
+            options = {"precision": self.precision}
+            coarse = lambda u, t: patch_means(u, queries, keys, source, t, **options)  # noqa: E731
+            fine = lambda u, t: refined_patch_means(u, queries, keys, source, t, **options)[0].mean  # noqa: E731
+            patch_mean = jax.lax.cond(temperature < self._resolution(y.dtype), fine, coarse, u, temperature)
+            mean = mean.at[queries.region].set(patch_mean)
         return mean + source.mean.reshape(1, 1, -1)
 
     def source(self, dtype) -> Source:
@@ -153,27 +159,23 @@ class LocalDenoiser:
             log_weights = jnp.log(jnp.where(weights > 0, weights, 1.0))
         return Source(self.data, mean, valid, log_weights, self.chunk_size)
 
-    def queries_and_keys(self, u) -> tuple[Array, Keys, tuple[slice, slice]]:
-        """Queries `(q, d)`, where their keys are, and the region of the image that the queries are the pixels of."""
-        shape, k = u.shape[:2], self.patch_size
+    def queries_and_keys(self) -> tuple[Windows, Windows]:
+        """Windows of `y` and of the images, which are compared with each other; without the border if `"broken"`."""
+        shape, k = self.data.shape[1:3], self.patch_size
+        whole, none = tuple((0, n) for n in shape), ((0, 0), (0, 0))
+        reaches = tuple(windows.reach(k, n, wraps=self.boundary != "broken") for n in shape)
+        window = functools.partial(
+            Windows, size=tuple(before + 1 + after for before, after in reaches), centre=tuple(r[0] for r in reaches)
+        )
+        inside = tuple((0, max(0, n - k + 1)) for n in shape)
         if self.boundary == "broken":
-            region = tuple(windows.interior_and_edges(n, k // 2)[0] for n in shape)
-            reaches = ((k // 2, k // 2),) * 2
-            first = tuple((0, stop - start) for start, stop in region)
-        else:
-            region = tuple((0, n) for n in shape)
-            reaches = tuple(windows.reach(k, n, wraps=True) for n in shape)
-            first = region if self.boundary == "circular" else tuple((0, n - k + 1) for n in shape)
-            u = windows.pad(u, *reaches)
-        size, centre = tuple(before + 1 + after for before, after in reaches), tuple(before for before, _ in reaches)
-        margins = reaches if self.boundary == "circular" else ((0, 0), (0, 0))
-        queries = jnp.zeros((0, 1), u.dtype)
-        if all(start < stop for start, stop in region):
-            rows, columns = ((0, stop - start) for start, stop in region)
-            queries = windows.cut(u, size, rows, columns).reshape(-1, size[0] * size[1] * u.shape[2])
-        return queries, Keys(margins, size, centre, *first), tuple(slice(*r) for r in region)
+            return (window(none, rows=inside[0], columns=inside[1]),) * 2
+        queries = window(reaches, rows=whole[0], columns=whole[1])
+        if self.boundary == "circular":
+            return queries, queries
+        return queries, window(none, rows=inside[0], columns=inside[1])
 
-    def _by_position(self, u, source, temperature):
+    def _local_means(self, u, source, temperature):
         wraps = self.boundary == "circular"
         bands = (jnp.asarray(windows.band(n, self.patch_size, wraps=wraps), u.dtype) for n in u.shape[:2])
         return local_means(u, source, temperature, *bands).mean
@@ -185,7 +187,7 @@ class LocalDenoiser:
         out = jnp.zeros_like(u)
         if row_edges and column_edges:
             corners = np.ix_(row_edges, column_edges)
-            out = out.at[corners].set(self._by_position(u, source, temperature)[corners])
+            out = out.at[corners].set(self._local_means(u, source, temperature)[corners])
         if column_edges and rows[1]:
             out = out.at[rows[0] : rows[1], column_edges].set(
                 _along_edges(u, source, temperature, column_edges, radius)

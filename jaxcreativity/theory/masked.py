@@ -8,7 +8,6 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxcreativity import checks, pytree, reduce
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.theory.patch_posterior import as_temperature
 
 _FLAT = 1e-6
 """Share of the largest variance below which an entry counts as constant."""
@@ -52,7 +51,7 @@ class MaskedDenoiser:
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
         y = checks.example("y", y, self.data.shape[1:])
-        temperature = as_temperature(sigma, y.dtype)
+        temperature = reduce.as_temperature(sigma, y.dtype)
         masks = self.masks(sigma).astype(y.dtype)
         flat = self.data.reshape(len(self.data), -1).astype(y.dtype)
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 from jaxcreativity import checks, pytree
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.patch_posterior import NUM_KEPT, patch_means
+from jaxcreativity.theory.patch_posterior import refined_patch_means
 
 
 @pytree.dataclass
@@ -49,19 +49,18 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
         raise ValueError("provenance counts patches, each once: leave out the denoiser's weights")
     y = checks.example("y", y, denoiser.data.shape[1:])
     source = denoiser.source(y.dtype)
-    queries, keys, region = denoiser.queries_and_keys(source.centred(y))
-    shape = tuple(part.stop - part.start for part in region)
+    queries, keys = denoiser.queries_and_keys()
 
     def log_weight(inverse):
         # Relative to the smallest energy, which has no derivative: -d/d(1/T) of this is the mean energy above it.
-        part, nearest = patch_means(queries, keys, source, 1 / inverse, NUM_KEPT)
+        part, nearest = refined_patch_means(source.centred(y), queries, keys, source, 1 / inverse)
         return jnp.log(part.weight), nearest
 
     inverse = 1 / (2 * jnp.square(jnp.asarray(sigma, y.dtype)))
     value, slope, nearest = jax.jvp(log_weight, (inverse,), (jnp.ones_like(inverse),), has_aux=True)
     entropy = value - inverse * slope
-    place = lambda fill, x: jnp.full(y.shape[:2], fill, x.dtype).at[region].set(x.reshape(shape))  # noqa: E731
-    top, left = keys.first_centre
+    place = lambda fill, x: jnp.full(y.shape[:2], fill, x.dtype).at[queries.region].set(x)  # noqa: E731
+    top, left = (part.start for part in keys.region)
     return Provenance(
         place(-1, nearest.image), place(-1, nearest.row + top), place(-1, nearest.column + left),
         place(jnp.nan, jnp.exp(entropy)),

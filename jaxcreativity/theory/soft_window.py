@@ -8,7 +8,6 @@ with a length l(sigma), in pixels, in place of the hard windows of `theory.local
 """
 
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +15,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks, pytree, trajectory
+from jaxcreativity import checks, pytree, reduce, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
 from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.patch_posterior import as_temperature, local_means, patch_means
+from jaxcreativity.theory.patch_posterior import patch_means
+from jaxcreativity.theory.pixel_posterior import local_means
 
 
 @pytree.dataclass
@@ -72,23 +72,19 @@ class SoftWindowDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         source = hard.source(y.dtype)
         u = source.centred(y)
-        temperature = as_temperature(sigma, y.dtype)
+        temperature = reduce.as_temperature(sigma, y.dtype)
         length = self.length(sigma).astype(y.dtype)
         weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
         if not self.equivariant:
             bands = (weight(jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype)) for n in u.shape[:2])
             mean = local_means(u, source, temperature, *bands).mean
         else:
-            queries, keys, _ = hard.queries_and_keys(u)
-            # Entries are scaled by the root of their weight. Not by jnp.sqrt: far from the middle of a short window
-            # weights are 0 in float32, where the derivative of the root is infinite.
-            rows, columns = (
-                weight((jnp.arange(size, dtype=y.dtype) - centre) / math.sqrt(2))
+            queries, keys = hard.queries_and_keys()
+            weights = tuple(
+                weight(jnp.arange(size, dtype=y.dtype) - centre)
                 for size, centre in zip(keys.size, keys.centre, strict=True)
             )
-            scale = rows.reshape(-1, 1, 1) * columns.reshape(1, -1, 1)
-            scale = jnp.broadcast_to(scale, (*keys.size, u.shape[2])).reshape(-1)
-            mean = patch_means(queries, keys, source, temperature, 0, scale)[0].mean.reshape(u.shape)
+            mean = patch_means(u, queries, keys, source, temperature, weights=weights)
         return mean + source.mean.reshape(1, 1, -1)
 
     def _hard(self) -> LocalDenoiser:

@@ -7,7 +7,9 @@ counts once: a window as long as the axis holds the whole axis and grows no furt
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from jaxcreativity import pytree
 
 Reach = tuple[int, int]
 Range = tuple[int, int]
@@ -55,3 +57,63 @@ def interior_and_edges(length: int, radius: int) -> tuple[Range, tuple[int, ...]
         return (0, 0), tuple(range(length))
     interior = (radius, length - radius)
     return interior, (*range(radius), *range(length - radius, length))
+
+
+@pytree.dataclass
+class Windows:
+    """`h x w` windows of an image, all of one size.
+
+    Args:
+        margins: what the image is padded with by wrapping, `(rows, columns)`.
+        size: height and width of a window.
+        centre: row and column of the window's own pixel in it.
+        rows: range of the first rows of the windows, in the padded image.
+        columns: range of their first columns.
+    """
+
+    margins: tuple[Reach, Reach] = pytree.static()
+    size: tuple[int, int] = pytree.static()
+    centre: tuple[int, int] = pytree.static()
+    rows: Range = pytree.static()
+    columns: Range = pytree.static()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(h, w)`."""
+        return self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+
+    @property
+    def region(self) -> tuple[slice, slice]:
+        """Rows and columns of the windows' own pixels, in the image as it was before padding."""
+        ranges = zip((self.rows, self.columns), self.centre, self.margins, strict=True)
+        return tuple(slice(start + c - before, stop + c - before) for (start, stop), c, (before, _) in ranges)
+
+    @property
+    def num_strips(self) -> int:
+        """Strips in a column of windows: the rows of the image that they cover."""
+        return self.shape[0] + self.size[0] - 1
+
+    def cut(self, images: Float[Array, "n height width c"]) -> Float[Array, "n h w d"]:
+        """All windows, flattened."""
+        return cut(pad(images, *self.margins), self.size, self.rows, self.columns)
+
+    def strips(self, images: Float[Array, "n height width c"]) -> Float[Array, "n w strips e"]:
+        """Windows one row high, columns first: window (a, b) is strips a to a + size - 1 of column b."""
+        rows = self.rows[0], self.rows[0] + self.num_strips
+        return jnp.swapaxes(cut(pad(images, *self.margins), (1, self.size[1]), rows, self.columns), 1, 2)
+
+    def centres(self, images: Float[Array, "n height width c"]) -> Float[Array, "n w h c"]:
+        """The windows' own pixels, columns first."""
+        images = pad(images, *self.margins)
+        (down, right), (h, w) = self.centre, self.shape
+        top, left = self.rows[0] + down, self.columns[0] + right
+        return jnp.swapaxes(images[:, top : top + h, left : left + w], 1, 2)
+
+    def cut_column(
+        self, image: Float[Array, "height width c"], column: Int[Array, ""]
+    ) -> tuple[Float[Array, "h d"], Float[Array, "h c"]]:
+        """Windows of one of the w columns, and their own pixels."""
+        image = pad(image, *self.margins)
+        strip = jax.lax.dynamic_slice_in_dim(image, self.columns[0] + column, self.size[1], axis=1)
+        (down, right), top = self.centre, self.rows[0]
+        return cut(strip, self.size, self.rows, (0, 1))[:, 0], strip[top + down : top + down + self.shape[0], right]

@@ -10,7 +10,6 @@ import pytest
 import scipy.special
 
 from jaxcreativity import data
-from jaxcreativity.theory import patch_posterior
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.local import LocalDenoiser
 from tests.theory import brute_patches
@@ -89,14 +88,15 @@ def test_does_not_depend_on_chunks(digits, mode, chunk_size):
 
 
 @pytest.mark.parametrize("k", [7, pytest.param(17, marks=slow)])
-@pytest.mark.parametrize("kept", [patch_posterior.NUM_KEPT, pytest.param(0, marks=slow)])
-def test_float32_at_small_sigma(real_dataset, monkeypatch, k, kept):
+@pytest.mark.parametrize("refined", [True, pytest.param(False, marks=slow)])
+def test_float32_at_small_sigma(real_dataset, monkeypatch, k, refined):
     """Below 1e-4 between two images of nearly equal distance, where expanded squares alone are off by more."""
     real_dataset("cifar10")
     mode, sigma = MODES["ELS-interior"], np.float32(0.02)
     x = real_images("cifar10", 20, 26, 26).astype(np.float32)
     x[1::2] = 0.8 * x[::2] + 0.2 * x[[2, 4, 6, 8, 10, 12, 14, 16, 18, 0]]  # two of a kind
-    monkeypatch.setattr("jaxcreativity.theory.local.NUM_KEPT", kept)
+    if not refined:
+        monkeypatch.setattr(LocalDenoiser, "_resolution", lambda self, dtype: jnp.zeros((), dtype))
     compute = jax.jit(lambda y: LocalDenoiser(x, k, **mode)(y, sigma))
     pixels = [(i, j) for i in range(9, 17, 2) for j in range(9, 17, 2)]
     errors = []
@@ -105,7 +105,7 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, kept):
         y = x[a] + np.float32(0.5 - sigma**2 / gap) * (x[b] - x[a])  # log-odds of about 1
         got = np.asarray(compute(y))[tuple(np.transpose(pixels))]
         errors.append(np.abs(got - posterior_means(x, y, k, float(sigma), pixels, **mode)).max())
-    assert (max(errors) < 1e-4) == (kept > 0), errors
+    assert (max(errors) < 1e-4) == refined, errors
 
 
 @pytest.mark.parametrize(("precision", "bits"), [("tensorfloat32", 10), ("bfloat16", 7)])
