@@ -1,60 +1,62 @@
 """Functions whose batches are worked off in groups."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 from jax.custom_derivatives import SymbolicZero
 
 
-def in_groups(fun: Callable, group_size: int) -> Callable:
-    """`fun`, of which `jax.vmap` computes `group_size` examples at a time and one group after another.
+def in_groups(one: Callable, together: Callable, group_size: int) -> Callable:
+    """A function of which `jax.vmap` computes `group_size` examples at a time, one group after another.
 
-    For functions that fill the cache (an accelerator's memory) with one group's temporary arrays. Values and
-    derivatives are those of `fun`; what is differentiated is computed for the whole batch at once, as usual.
+    For functions that fill the cache (an accelerator's memory) with the temporary arrays of one group.
 
     Args:
-        fun: function of pytrees of arrays.
+        one: function of pytrees of arrays, for one example at a time. It may branch on its values.
+        together: the same function but for rounding, for examples that are computed together, which take all branches:
+            those of a group larger than one, and whatever is differentiated, for the whole batch at once.
         group_size: examples in a group, at least 1; the largest divisor of their number up to this is taken.
     """
 
     def grouped(*args):
         leaves, tree = jax.tree.flatten(args)
 
-        def plain(*leaves):
-            return fun(*tree.unflatten(leaves))
+        def flat(function):
+            return lambda *leaves: function(*tree.unflatten(leaves))
 
-        mapped = jax.custom_batching.custom_vmap(plain)
+        batched = jax.custom_batching.custom_vmap(flat(one))
 
-        @mapped.def_vmap
+        @batched.def_vmap
         def _(axis_size, is_batched, *leaves):
-            batch = tuple(x for x, batched in zip(leaves, is_batched, strict=True) if batched)
-
-            def one(batch):
-                rest = iter(batch)
-                return plain(*(next(rest) if batched else x for x, batched in zip(leaves, is_batched, strict=True)))
-
-            out = jax.lax.map(one, batch, batch_size=largest_divisor(axis_size, group_size))
+            size = largest_divisor(axis_size, group_size)
+            function, batch = _of_some(flat(one if size == 1 else together), leaves, is_batched)
+            # With a size of 1, too, `map` would batch.
+            out = jax.lax.map(lambda batch: function(*batch), batch, batch_size=None if size == 1 else size)
             return out, jax.tree.map(lambda _: True, out)
 
         # `custom_vmap` has no derivative in reverse mode.
-        @jax.custom_jvp
-        def differentiable(*leaves):
-            return mapped(*leaves)
+        differentiable = jax.custom_jvp(lambda *leaves: batched(*leaves))
 
-        def jvp(primals, tangents):
+        @functools.partial(differentiable.defjvp, symbolic_zeros=True)
+        def _(primals, tangents):
             moves = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
+            function, moving = _of_some(flat(together), primals, moves)
+            return jax.jvp(function, moving, tuple(t for t, moved in zip(tangents, moves, strict=True) if moved))
 
-            def of_moving(*moving):
-                rest = iter(moving)
-                return plain(*(next(rest) if moved else x for x, moved in zip(primals, moves, strict=True)))
-
-            moving = ([x for x, moved in zip(xs, moves, strict=True) if moved] for xs in (primals, tangents))
-            return jax.jvp(of_moving, *moving)
-
-        differentiable.defjvp(jvp, symbolic_zeros=True)
         return differentiable(*leaves)
 
     return grouped
+
+
+def _of_some(function, args, chosen):
+    """`function` of the chosen arguments only, and these."""
+
+    def of_chosen(*some):
+        some = iter(some)
+        return function(*(next(some) if is_chosen else x for x, is_chosen in zip(args, chosen, strict=True)))
+
+    return of_chosen, tuple(x for x, is_chosen in zip(args, chosen, strict=True) if is_chosen)
 
 
 def largest_divisor(number: int, most: int) -> int:

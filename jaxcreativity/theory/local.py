@@ -36,6 +36,7 @@ from jaxcreativity.theory.patch_posterior import (
     Precision,
     examples_at_once,
     patch_means,
+    quick_patch_means,
     refined_patch_means,
 )
 from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
@@ -121,24 +122,30 @@ class LocalDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         if not self.equivariant:
             return self._by_position(y, sigma)
+        one = functools.partial(LocalDenoiser._equivariant, quick=True)
+        together = functools.partial(LocalDenoiser._equivariant, quick=False)
         group_size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
-        return batching.in_groups(LocalDenoiser._equivariant, group_size)(self, y, sigma)
+        return batching.in_groups(one, together, group_size)(self, y, sigma)
 
     def _by_position(self, y, sigma):
         source = self.source(y.dtype)
         mean = self._local_means(source.centred(y), source, reduce.as_temperature(sigma, y.dtype))
         return mean + source.mean.reshape(1, 1, -1)
 
-    def _equivariant(self, y, sigma):
+    def _equivariant(self, y, sigma, quick):
         source = self.source(y.dtype)
         u, temperature = source.centred(y), reduce.as_temperature(sigma, y.dtype)
         mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
         queries, keys = self.queries_and_keys()
         if all(queries.shape):
-            options = {"precision": self.precision}
-            coarse = lambda u, t: patch_means(u, queries, keys, source, t, **options)  # noqa: E731
-            fine = lambda u, t: refined_patch_means(u, queries, keys, source, t, **options)[0].mean  # noqa: E731
-            patch_mean = jax.lax.cond(temperature < self._resolution(y.dtype), fine, coarse, u, temperature)
+            options = {"queries": queries, "keys": keys, "source": source, "precision": self.precision}
+            coarse_means = quick_patch_means if quick else patch_means
+            coarse = lambda u, t: coarse_means(u, temperature=t, **options)  # noqa: E731
+            fine = lambda u, t: refined_patch_means(u, temperature=t, **options)[0].mean  # noqa: E731
+            # Refined from where the rounding of expanded squares, about eps |patch|^2, is 1e-5 of the temperature in
+            # float32 and 1e-11 in float64 (of patches rounded to TF32 it is 1e-2, to bfloat16 3e-2).
+            eps = jnp.finfo(y.dtype).eps if self.precision is None else 2.0 ** -MANTISSA_BITS[self.precision]
+            patch_mean = jax.lax.cond(temperature < eps**0.3 * self._spread(y.dtype), fine, coarse, u, temperature)
             mean = mean.at[queries.region].set(patch_mean)
         return mean + source.mean.reshape(1, 1, -1)
 
@@ -198,15 +205,11 @@ class LocalDenoiser:
             out = out.at[row_edges, columns[0] : columns[1]].set(jnp.swapaxes(means, 0, 1))
         return out
 
-    def _resolution(self, dtype) -> Array:
-        """Temperature below which the rounding of expanded squares could show."""
+    def _spread(self, dtype) -> Array:
+        """Scale of the energies: `|v|^2` of an average patch v, less the mean of all pixels."""
         data = jax.lax.stop_gradient(self.data)
         variance = jnp.mean(jnp.square(data - jnp.mean(data, axis=(0, 1, 2), keepdims=True)))
-        # The rounding is about eps |patch|^2; divided by this it is 1e-5 in float32 and 1e-11 in float64 (of patches
-        # rounded to TF32 1e-2, to bfloat16 3e-2).
-        scale = variance * self.patch_size**2 * self.data.shape[3]
-        eps = jnp.finfo(dtype).eps if self.precision is None else 2.0 ** -MANTISSA_BITS[self.precision]
-        return (scale * eps**0.3).astype(dtype)
+        return (variance * self.patch_size**2 * self.data.shape[3]).astype(dtype)
 
 
 def _along_edges(u, source, temperature, edges, radius):

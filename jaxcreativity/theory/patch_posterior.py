@@ -14,7 +14,10 @@ counted exactly once: the same sum, only more precisely. The product itself may 
 accelerators multiply several times as fast.
 """
 
+import dataclasses
 import functools
+import math
+from collections.abc import Callable
 from typing import Literal
 
 import jax
@@ -23,7 +26,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcreativity import batching, pytree, reduce
-from jaxcreativity.exponential import exp
+from jaxcreativity.exponential import exp2
 from jaxcreativity.theory.source import MASKED, Source, no_keys
 from jaxcreativity.theory.windows import Windows
 
@@ -83,7 +86,49 @@ def patch_means(
         weights: of the rows and columns of a window; squared differences are multiplied by both. 1 by default.
         precision: what entries are rounded to before they are multiplied.
     """
-    return _stream(y, queries, keys, source, temperature, 0, weights, precision)[0].mean
+    tiles = _Tiles.of(y, queries, keys, source, weights, precision)
+    return _stream(tiles, source, temperature, 0)[0].mean
+
+
+def quick_patch_means(
+    y: Float[Array, "height width c"],
+    queries: Windows,
+    keys: Windows,
+    source: Source,
+    temperature: Float[Array, ""],
+    *,
+    precision: Precision | None = None,
+) -> Float[Array, "h w c"]:
+    """As `patch_means`, in fewer passes over the energies where the temperature is not small.
+
+    Weights are not relative to the smallest energy of each chunk, but to the smallest in the first image that counts.
+    Should one be so much smaller that weights overflow, `patch_means` are returned: a branch on the values of `y`.
+    """
+    tiles = _Tiles.of(y, queries, keys, source, None, precision)
+    some = source.centred(source.data[jnp.argmax(source.valid)])[None]
+    energies = tiles.energies(some, jnp.zeros(1, y.dtype))
+    reference = jax.lax.map(lambda strips: _min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
+    inverse = 1 / (temperature * math.log(2))
+
+    def one_chunk(carry, images, penalty, first):
+        energies = tiles.energies(images, penalty)
+        values = _with_one(keys.centres(images).reshape(-1, images.shape[-1]))
+
+        def one_tile(inputs):
+            strips, reference, sums = inputs
+            weights = exp2((reference.reshape(1, 1, -1) - energies(strips)) * inverse).reshape(-1, tiles.q)
+            return sums + _contract("kc,kq->cq", values, weights)
+
+        return jax.lax.map(one_tile, (tiles.strips, reference, carry))
+
+    start = jnp.zeros((len(reference), y.shape[2] + 1, tiles.q), y.dtype)
+    sums = tiles.on_grid(source.scan(one_chunk, start, temperature, tiles.chunk_size))
+    total = sums[..., -1]
+    is_right = jnp.all((total > 1e-20) & (total < 1e30))  # `exp2` stops at about 1e38
+    exactly = functools.partial(patch_means, queries=queries, keys=keys, source=source, precision=precision)
+    return jax.lax.cond(
+        is_right, lambda y, t: sums[..., :-1] / total[..., None], lambda y, t: exactly(y, temperature=t), y, temperature
+    )
 
 
 def refined_patch_means(
@@ -96,7 +141,8 @@ def refined_patch_means(
     precision: Precision | None = None,
 ) -> tuple[reduce.Partial, Nearest]:
     """As `patch_means`, the `NUM_KEPT` leading blocks of each query by differences: partial sums, and nearest keys."""
-    rest, kept = _stream(y, queries, keys, source, temperature, NUM_KEPT, None, precision)
+    tiles = _Tiles.of(y, queries, keys, source, None, precision)
+    rest, kept = _stream(tiles, source, temperature, NUM_KEPT)
     patches = queries.cut(y[None])[0]
     squares = jnp.sum(jnp.square(patches), axis=-1)
     rest = reduce.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
@@ -104,58 +150,106 @@ def refined_patch_means(
     return reduce.merge(rest, part, temperature), nearest
 
 
-def _stream(y, queries, keys, source, temperature, num_kept, weights, precision) -> tuple[reduce.Partial, Blocks]:
-    """Sums over the keys outside the kept blocks, with energies less |u|^2, and the kept blocks; both `(h, w, ...)`."""
-    channels = y.shape[2]
-    (num_rows, num_columns), (h, w) = queries.shape, keys.shape
-    row_weights, column_weights = (None, None) if weights is None else weights
-    weighted = lambda strips: strips if weights is None else strips * jnp.repeat(column_weights, channels)  # noqa: E731
+@dataclasses.dataclass(frozen=True)
+class _Tiles:
+    """Queries in tiles of some columns of windows, to be compared with a chunk of images at a time.
 
-    # A tile, the energies held at once, is of a chunk of images and some columns of queries.
-    products = _products(queries, keys)
-    chunk_size = source.chunk_size or max(1, _tile_size() // products)
-    num_tiles = min(num_columns, -(-products * chunk_size // _tile_size()))
-    width = -(-num_columns // num_tiles)
-    columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
-    tiles = jnp.transpose(weighted(queries.strips(y[None])[0])[columns], (0, 3, 2, 1))
-    tiles = tiles.reshape(*tiles.shape[:2], -1)  # (tile, entries of a strip, strips)
+    Args:
+        strips: `(tiles, entries, strips)`, by row and then by column of the tile.
+        queries: windows of `y`.
+        keys: windows of the training images.
+        chunk_size: images in a chunk, if the source does not say.
+        weights: of the rows and columns of a window, or `None`.
+        precision: what entries are rounded to before they are multiplied, or `None`.
+    """
 
-    def one_chunk(carry, images, penalty, first):
-        strips, values = keys.strips(images), keys.centres(images)
-        strips = strips.reshape(-1, strips.shape[-1])
-        norms = jnp.sum(weighted(jnp.square(strips)), axis=-1)
-        num_columns = len(images) * w
-        num_blocks = num_columns if num_kept else 1  # a block of keys is a column of windows, or all are one block
-        values = values.reshape(num_blocks, -1, channels)
+    strips: Array
+    queries: Windows
+    keys: Windows
+    chunk_size: int
+    weights: tuple[Array, Array] | None
+    precision: Precision | None
+
+    @classmethod
+    def of(cls, y, queries, keys, source, weights, precision) -> "_Tiles":
+        """All windows of `y`, in tiles small enough for the cache."""
+        num_columns, products = queries.shape[1], _products(queries, keys)
+        chunk_size = source.chunk_size or max(1, _tile_size() // products)
+        num_tiles = min(num_columns, -(-products * chunk_size // _tile_size()))
+        width = -(-num_columns // num_tiles)
+        columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
+        strips = jnp.transpose(queries.strips(y[None])[0][columns], (0, 3, 2, 1))
+        return cls(strips.reshape(*strips.shape[:2], -1), queries, keys, chunk_size, weights, precision)
+
+    @property
+    def width(self) -> int:
+        """Columns of windows in a tile."""
+        return self.strips.shape[2] // self.queries.num_strips
+
+    @property
+    def q(self) -> int:
+        """Queries in a tile."""
+        return self.queries.shape[0] * self.width
+
+    def energies(self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"]) -> Callable:
+        """Function of one tile: `|v|^2 - 2 u v` of all keys `(n * w, h)`, columns of windows first, and its queries."""
+        num_rows, (h, w) = self.queries.shape[0], self.keys.shape
+        keys = self.keys.strips(images)
+        keys = keys.reshape(-1, keys.shape[-1])
+        rows, columns = (None, None) if self.weights is None else self.weights
+        weighted = keys if columns is None else keys * jnp.repeat(columns, images.shape[-1])
+        norms = jnp.sum(weighted * keys, axis=-1)
         penalty = jnp.repeat(penalty, w).reshape(-1, 1, 1)
 
+        def of_tile(strips):
+            of_strips = _energies(weighted, norms, strips, self.precision).reshape(
+                -1, self.keys.num_strips, strips.shape[1]
+            )
+            starts = range(self.keys.size[0])  # down both windows
+            terms = (of_strips[:, i : i + h, i * self.width : (i + num_rows) * self.width] for i in starts)
+            if rows is not None:
+                terms = (rows[i] * term for i, term in zip(starts, terms, strict=True))
+            return functools.reduce(jnp.add, terms) + penalty
+
+        return of_tile
+
+    def on_grid(self, tree):
+        """Arrays `(tiles, ..., q)` as `(rows, columns, ...)`."""
+        num_rows, num_columns = self.queries.shape
+        tile, column = np.divmod(np.arange(num_columns), self.width)
+        place = self.width * np.arange(num_rows)[:, None] + column
+        return jax.tree.map(lambda x: x[tile, ..., place], tree)
+
+
+def _stream(tiles, source, temperature, num_kept) -> tuple[reduce.Partial, Blocks]:
+    """Sums over the keys outside the kept blocks, with energies less |u|^2, and the kept blocks; both `(h, w, ...)`."""
+    keys, channels, dtype = tiles.keys, source.data.shape[-1], tiles.strips.dtype
+
+    def one_chunk(carry, images, penalty, first):
+        energies = tiles.energies(images, penalty)
+        num_columns = images.shape[0] * keys.shape[1]
+        num_blocks = num_columns if num_kept else 1  # a block of keys is a column of windows, or all are one block
+        values = _with_one(keys.centres(images).reshape(num_blocks, -1, channels))
+
         def one_tile(inputs):
-            tile, (rest, kept) = inputs
-            of_strips = _energies(strips, norms, tile, precision).reshape(num_columns, keys.num_strips, -1)
-            starts = range(keys.size[0])  # down both windows
-            terms = (of_strips[:, i : i + h, i * width : (i + num_rows) * width] for i in starts)
-            if weights is not None:
-                terms = (row_weights[i] * term for i, term in zip(starts, terms, strict=True))
-            energies = functools.reduce(jnp.add, terms) + penalty
-            energies = energies.reshape(num_blocks, -1, energies.shape[-1])
-            smallest, sums = _over_keys(energies, values, temperature)
+            strips, (rest, kept) = inputs
+            smallest, sums = _over_keys(energies(strips).reshape(num_blocks, -1, tiles.q), values, temperature)
             if num_kept:
-                places = jnp.divmod(jnp.arange(num_columns), w)
+                places = jnp.divmod(jnp.arange(num_columns), keys.shape[1])
                 image, column = (jnp.broadcast_to(x[:, None], smallest.shape) for x in places)
                 kept, (smallest, sums) = _keep(kept, Blocks(smallest, sums, first + image, column))
             return reduce.merge(rest, _union(smallest, sums, temperature), temperature), kept
 
-        return jax.lax.map(one_tile, (tiles, carry))
+        return jax.lax.map(one_tile, (tiles.strips, carry))
 
-    q = num_rows * width
-    nowhere = jnp.zeros((num_kept, q), int)
-    sums = jnp.zeros((num_kept, channels + 1, q), y.dtype)
-    start = no_keys((q,), channels, y.dtype), Blocks(jnp.full(nowhere.shape, MASKED, y.dtype), sums, nowhere, nowhere)
-    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_tiles, *x.shape)), start)
-    rest, kept = source.scan(one_chunk, start, temperature, chunk_size)
-    tile, column = np.divmod(np.arange(num_columns), width)
-    place = width * np.arange(num_rows)[:, None] + column
-    return jax.tree.map(lambda x: x[tile, place], rest), jax.tree.map(lambda x: x[tile, ..., place], kept)
+    nowhere = jnp.zeros((num_kept, tiles.q), int)
+    sums = jnp.zeros((num_kept, channels + 1, tiles.q), dtype)
+    kept = Blocks(jnp.full(nowhere.shape, MASKED, dtype), sums, nowhere, nowhere)
+    start = no_keys((tiles.q,), channels, dtype), kept
+    start = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(tiles.strips), *x.shape)), start)
+    rest, kept = source.scan(one_chunk, start, temperature, tiles.chunk_size)
+    rest = reduce.Partial(rest.min_energy, jnp.swapaxes(rest.weighted_sum, -1, -2), rest.weight)
+    return tiles.on_grid(rest), tiles.on_grid(kept)
 
 
 def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
@@ -233,26 +327,33 @@ def _energies(
 
 
 def _over_keys(
-    energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c"], temperature: Float[Array, ""]
+    energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c1"], temperature: Float[Array, ""]
 ) -> tuple[Float[Array, "blocks q"], Float[Array, "blocks c1 q"]]:
     """Smallest energy and sums of each block, as in `Blocks`: `reduce.partial` with queries last, which is quicker."""
     smallest = _min_over_keys(jax.lax.stop_gradient(energies))
-    weights = exp((smallest[:, None] - energies) * (1 / temperature))  # one division, not one a key
-    # The weights' own sum is one more column of the same product.
-    values = jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
+    weights = exp2((smallest[:, None] - energies) * (1 / (temperature * math.log(2))))  # one division, not one a key
     if len(values) == 1:  # XLA's product without a batch is three times as fast
-        return smallest, jnp.matmul(values[0].T, weights[0], precision="highest")[None]
-    return smallest, jnp.matmul(jnp.swapaxes(values, 1, 2), weights, precision="highest")
+        return smallest, _contract("kc,kq->cq", values[0], weights[0])[None]
+    return smallest, _contract("bkc,bkq->bcq", values, weights)
+
+
+_contract = functools.partial(jnp.einsum, precision="highest")
+
+
+def _with_one(values: Float[Array, "*keys c"]) -> Float[Array, "*keys c1"]:
+    """Values and a 1, so that one product sums values and weights."""
+    return jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
 
 
 def _min_over_keys(energies: Float[Array, "blocks keys q"]) -> Float[Array, "blocks q"]:
     """Minimum over keys, first of whole slices: on a CPU, XLA's reduction would walk down one column after another."""
     num = energies.shape[1]
-    length = -(-num // 16)
-    starts = (min(i, num - length) for i in range(0, num, length))  # the last slices may overlap
+    # XLA would fuse energies into the minimum of up to 15 slices, and that into a reduction over up to 32, slowly.
+    # So there are 16 slices of at least 33; or, of few keys, as many as keys and nothing to reduce.
+    length = 1 if num <= 64 else max(33, -(-num // 16))
+    starts = np.linspace(0, num - length, num if num <= 64 else 16).round().astype(int)  # slices may overlap
     slices = (jax.lax.slice_in_dim(energies, i, i + length, axis=1) for i in starts)
-    # The barrier keeps XLA from fusing the slices into the reduction.
-    return jax.lax.optimization_barrier(functools.reduce(jnp.minimum, slices)).min(axis=1)
+    return functools.reduce(jnp.minimum, slices).min(axis=1)
 
 
 def _union(smallest: Float[Array, "blocks q"], sums: Float[Array, "blocks c1 q"], temperature) -> reduce.Partial:
