@@ -24,7 +24,7 @@ import numpy as np
 from experiments import runs
 from jaxcreativity import data
 from jaxcreativity.theory.local import Boundary, LocalDenoiser
-from jaxcreativity.theory.patch_posterior import Precision, product
+from jaxcreativity.theory.patch_energies import Precision, product
 
 
 @dataclasses.dataclass(frozen=True)

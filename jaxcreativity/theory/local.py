@@ -31,14 +31,8 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 from jaxcreativity import batching, checks, pytree, reduce, trajectory
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Piecewise
 from jaxcreativity.theory import windows
-from jaxcreativity.theory.patch_posterior import (
-    MANTISSA_BITS,
-    Precision,
-    examples_at_once,
-    patch_means,
-    quick_patch_means,
-    refined_patch_means,
-)
+from jaxcreativity.theory.patch_energies import MANTISSA_BITS, Precision, examples_at_once
+from jaxcreativity.theory.patch_posterior import patch_means, quick_patch_means, refined_patch_means
 from jaxcreativity.theory.patch_sizes import check_patch_sizes, predicted_patch_sizes
 from jaxcreativity.theory.pixel_posterior import border_means, local_means
 from jaxcreativity.theory.source import Source
@@ -122,8 +116,8 @@ class LocalDenoiser:
         y = checks.example("y", y, self.data.shape[1:])
         if not self.equivariant:
             return self._by_position(y, sigma)
-        one = functools.partial(LocalDenoiser._equivariant, quick=True)
-        together = functools.partial(LocalDenoiser._equivariant, quick=False)
+        one = functools.partial(LocalDenoiser._equivariant, alone=True)
+        together = functools.partial(LocalDenoiser._equivariant, alone=False)
         group_size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
         return batching.in_groups(one, together, group_size)(self, y, sigma)
 
@@ -132,16 +126,16 @@ class LocalDenoiser:
         mean = self._local_means(source.centred(y), source, reduce.as_temperature(sigma, y.dtype))
         return mean + source.mean.reshape(1, 1, -1)
 
-    def _equivariant(self, y, sigma, quick):
+    def _equivariant(self, y, sigma, alone):
         source = self.source(y.dtype)
         u, temperature = source.centred(y), reduce.as_temperature(sigma, y.dtype)
         mean = self._border(u, source, temperature) if self.boundary == "broken" else jnp.zeros_like(u)
         queries, keys = self.queries_and_keys()
         if all(queries.shape):
             options = {"queries": queries, "keys": keys, "source": source, "precision": self.precision}
-            coarse_means = quick_patch_means if quick else patch_means
+            coarse_means = quick_patch_means if alone else patch_means
             coarse = lambda u, t: coarse_means(u, temperature=t, **options)  # noqa: E731
-            fine = lambda u, t: refined_patch_means(u, temperature=t, **options)[0].mean  # noqa: E731
+            fine = lambda u, t: refined_patch_means(u, temperature=t, in_strips=alone, **options)[0].mean  # noqa: E731
             # Refined from where the rounding of expanded squares, about eps |patch|^2, is 1e-5 of the temperature in
             # float32 and 1e-11 in float64 (of patches rounded to TF32 it is 1e-2, to bfloat16 3e-2).
             eps = jnp.finfo(y.dtype).eps if self.precision is None else 2.0 ** -MANTISSA_BITS[self.precision]

@@ -3,22 +3,14 @@
 For a query patch u and key patches v_j with own pixels t_j this is the softmax-mean of `reduce`, with energies
 `E_j = |u - v_j|^2` and temperature `T = 2 sigma^2`, over chunks of images; nothing of size (queries x keys) is held.
 
-Speed: a window is a stack of strips one pixel high. `E_j = |u|^2 - 2 u v_j + |v_j|^2` is the sum, down both windows, of
-that of their strips, and a strip belongs to as many windows as it has rows to be in. One matrix product compares all
-strips, with k times fewer operations than all windows; k additions give the energies.
-
-Precision: rounding, about eps |v|^2, is divided by T. Where that could show, the leading keys are computed again by
-differences (`refined_patch_means`). Keys come in blocks (one column of windows of one image). The blocks with the
-smallest minima are kept apart, each with its partial sums; at the end their energies are recomputed. Every key is
-counted exactly once: the same sum, only more precisely. The product itself may be taken of rounded entries, which
-accelerators multiply several times as fast.
+Energies come from products (`patch_energies`), whose rounding, about eps |v|^2, is divided by T. Where that could show,
+the leading keys are computed again by differences. Keys come in blocks (one column of windows of one image). The blocks
+with the smallest minima are kept apart, each with its partial sums; at the end their energies are recomputed. Every key
+is counted exactly once: the same sum, only more precisely.
 """
 
-import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -27,16 +19,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxcreativity import batching, pytree, reduce
 from jaxcreativity.exponential import exp2
+from jaxcreativity.theory.patch_energies import LARGE, SMALL, Precision, Tiles
 from jaxcreativity.theory.source import MASKED, Source, no_keys
 from jaxcreativity.theory.windows import Windows
 
 NUM_KEPT = 8
 """Blocks per query whose energies are recomputed by differences."""
-
-Precision = Literal["tensorfloat32", "bfloat16"]
-"""What the entries of patches are rounded to before they are multiplied."""
-
-MANTISSA_BITS = {"tensorfloat32": 10, "bfloat16": 7}
 
 
 @pytree.dataclass
@@ -72,7 +60,7 @@ def patch_means(
     source: Source,
     temperature: Float[Array, ""],
     *,
-    weights: tuple[Float[Array, " rows"], Float[Array, " columns"]] | None = None,
+    weights: Float[Array, " d"] | None = None,
     precision: Precision | None = None,
 ) -> Float[Array, "h w c"]:
     """Posterior means of every window of `y` over all keys.
@@ -83,10 +71,10 @@ def patch_means(
         keys: windows of the training images.
         source: training images.
         temperature: `2 sigma^2`.
-        weights: of the rows and columns of a window; squared differences are multiplied by both. 1 by default.
+        weights: what the squared difference of every entry of a window is multiplied by; 1 by default.
         precision: what entries are rounded to before they are multiplied.
     """
-    tiles = _Tiles.of(y, queries, keys, source, weights, precision)
+    tiles = Tiles.of(y, queries, keys, source, height=keys.size[0], size=LARGE, weights=weights, precision=precision)
     return _stream(tiles, source, temperature, 0)[0].mean
 
 
@@ -99,12 +87,13 @@ def quick_patch_means(
     *,
     precision: Precision | None = None,
 ) -> Float[Array, "h w c"]:
-    """As `patch_means`, in fewer passes over the energies where the temperature is not small.
+    """As `patch_means`, but quick where the temperature is not small; not meant to be differentiated or batched.
 
-    Weights are not relative to the smallest energy of each chunk, but to the smallest in the first image that counts.
-    Should one be so much smaller that weights overflow, `patch_means` are returned: a branch on the values of `y`.
+    Energies are summed from strips. Weights are not relative to the smallest energy of each chunk, which takes two more
+    passes, but to the smallest in the first image that counts. Should another be so much smaller that its weight
+    overflows, `patch_means` are returned: a branch on the values of `y`.
     """
-    tiles = _Tiles.of(y, queries, keys, source, None, precision)
+    tiles = Tiles.of(y, queries, keys, source, height=1, size=SMALL, precision=precision)
     some = source.centred(source.data[jnp.argmax(source.valid)])[None]
     energies = tiles.energies(some, jnp.zeros(1, y.dtype))
     reference = jax.lax.map(lambda strips: _min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
@@ -124,7 +113,7 @@ def quick_patch_means(
     start = jnp.zeros((len(reference), y.shape[2] + 1, tiles.q), y.dtype)
     sums = tiles.on_grid(source.scan(one_chunk, start, temperature, tiles.chunk_size))
     total = sums[..., -1]
-    is_right = jnp.all((total > 1e-20) & (total < 1e30))  # `exp2` stops at about 1e38
+    is_right = jnp.all((total > 1e-20) & (total < 1e30))  # `exp2` stops at about 1e-38 and 1e38
     exactly = functools.partial(patch_means, queries=queries, keys=keys, source=source, precision=precision)
     return jax.lax.cond(
         is_right, lambda y, t: sums[..., :-1] / total[..., None], lambda y, t: exactly(y, temperature=t), y, temperature
@@ -138,87 +127,21 @@ def refined_patch_means(
     source: Source,
     temperature: Float[Array, ""],
     *,
+    in_strips: bool = True,
     precision: Precision | None = None,
 ) -> tuple[reduce.Partial, Nearest]:
-    """As `patch_means`, the `NUM_KEPT` leading blocks of each query by differences: partial sums, and nearest keys."""
-    tiles = _Tiles.of(y, queries, keys, source, None, precision)
+    """As `patch_means`, the `NUM_KEPT` leading blocks of each query by differences: partial sums, and nearest keys.
+
+    Energies summed `in_strips` are quicker, but not when they are differentiated in reverse.
+    """
+    height = 1 if in_strips else keys.size[0]
+    tiles = Tiles.of(y, queries, keys, source, height=height, size=LARGE, precision=precision)
     rest, kept = _stream(tiles, source, temperature, NUM_KEPT)
     patches = queries.cut(y[None])[0]
     squares = jnp.sum(jnp.square(patches), axis=-1)
     rest = reduce.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
     part, nearest = _recompute(patches, keys, source, temperature, kept)
     return reduce.merge(rest, part, temperature), nearest
-
-
-@dataclasses.dataclass(frozen=True)
-class _Tiles:
-    """Queries in tiles of some columns of windows, to be compared with a chunk of images at a time.
-
-    Args:
-        strips: `(tiles, entries, strips)`, by row and then by column of the tile.
-        queries: windows of `y`.
-        keys: windows of the training images.
-        chunk_size: images in a chunk, if the source does not say.
-        weights: of the rows and columns of a window, or `None`.
-        precision: what entries are rounded to before they are multiplied, or `None`.
-    """
-
-    strips: Array
-    queries: Windows
-    keys: Windows
-    chunk_size: int
-    weights: tuple[Array, Array] | None
-    precision: Precision | None
-
-    @classmethod
-    def of(cls, y, queries, keys, source, weights, precision) -> "_Tiles":
-        """All windows of `y`, in tiles small enough for the cache."""
-        num_columns, products = queries.shape[1], _products(queries, keys)
-        chunk_size = source.chunk_size or max(1, _tile_size() // products)
-        num_tiles = min(num_columns, -(-products * chunk_size // _tile_size()))
-        width = -(-num_columns // num_tiles)
-        columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
-        strips = jnp.transpose(queries.strips(y[None])[0][columns], (0, 3, 2, 1))
-        return cls(strips.reshape(*strips.shape[:2], -1), queries, keys, chunk_size, weights, precision)
-
-    @property
-    def width(self) -> int:
-        """Columns of windows in a tile."""
-        return self.strips.shape[2] // self.queries.num_strips
-
-    @property
-    def q(self) -> int:
-        """Queries in a tile."""
-        return self.queries.shape[0] * self.width
-
-    def energies(self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"]) -> Callable:
-        """Function of one tile: `|v|^2 - 2 u v` of all keys `(n * w, h)`, columns of windows first, and its queries."""
-        num_rows, (h, w) = self.queries.shape[0], self.keys.shape
-        keys = self.keys.strips(images)
-        keys = keys.reshape(-1, keys.shape[-1])
-        rows, columns = (None, None) if self.weights is None else self.weights
-        weighted = keys if columns is None else keys * jnp.repeat(columns, images.shape[-1])
-        norms = jnp.sum(weighted * keys, axis=-1)
-        penalty = jnp.repeat(penalty, w).reshape(-1, 1, 1)
-
-        def of_tile(strips):
-            of_strips = _energies(weighted, norms, strips, self.precision).reshape(
-                -1, self.keys.num_strips, strips.shape[1]
-            )
-            starts = range(self.keys.size[0])  # down both windows
-            terms = (of_strips[:, i : i + h, i * self.width : (i + num_rows) * self.width] for i in starts)
-            if rows is not None:
-                terms = (rows[i] * term for i, term in zip(starts, terms, strict=True))
-            return functools.reduce(jnp.add, terms) + penalty
-
-        return of_tile
-
-    def on_grid(self, tree):
-        """Arrays `(tiles, ..., q)` as `(rows, columns, ...)`."""
-        num_rows, num_columns = self.queries.shape
-        tile, column = np.divmod(np.arange(num_columns), self.width)
-        place = self.width * np.arange(num_rows)[:, None] + column
-        return jax.tree.map(lambda x: x[tile, ..., place], tree)
 
 
 def _stream(tiles, source, temperature, num_kept) -> tuple[reduce.Partial, Blocks]:
@@ -250,21 +173,6 @@ def _stream(tiles, source, temperature, num_kept) -> tuple[reduce.Partial, Block
     rest, kept = source.scan(one_chunk, start, temperature, tiles.chunk_size)
     rest = reduce.Partial(rest.min_energy, jnp.swapaxes(rest.weighted_sum, -1, -2), rest.weight)
     return tiles.on_grid(rest), tiles.on_grid(kept)
-
-
-def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
-    """Number of images `y` whose `patch_means` are best computed together; the others wait."""
-    return max(1, _tile_size() // (_products(queries, keys) * num_images or 1))
-
-
-def _products(queries, keys) -> int:
-    """Products of strips of queries with strips of one image."""
-    return keys.shape[1] * keys.num_strips * queries.shape[1] * queries.num_strips
-
-
-def _tile_size() -> int:
-    """Products of strips that stay within the cache of a CPU's core, or fill an accelerator."""
-    return 2**19 if jax.default_backend() == "cpu" else 2**25
 
 
 def _recompute(patches, keys, source, temperature, kept) -> tuple[reduce.Partial, Nearest]:
@@ -303,29 +211,6 @@ def _keep(kept: Blocks, blocks: Blocks) -> tuple[Blocks, tuple[Array, Array]]:
     return first, (jnp.where(is_chosen, MASKED, both.min_energy), jnp.where(is_chosen[:, None], 0, both.sums))
 
 
-def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
-    """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type."""
-    if precision is None:
-        return jnp.matmul(a, b, precision="highest")
-    if precision == "bfloat16":
-        return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=a.dtype)
-    # Rounded here, so that every backend, whatever it multiplies with, returns the same.
-    a, b = (jax.lax.reduce_precision(x, 8, MANTISSA_BITS[precision]) for x in (a, b))
-    return jnp.matmul(a, b, precision=precision)
-
-
-def _energies(
-    keys: Float[Array, "keys d"], norms: Float[Array, " keys"], queries: Float[Array, "d q"], precision
-) -> Float[Array, "keys q"]:
-    """`|v|^2 - 2 u v`."""
-    columns = -2 * queries
-    if precision is not None:
-        return product(keys, columns, precision) + norms[:, None]
-    # As one product: a row (v, |v|^2) a key, a column (-2 u, 1) a query.
-    rows = jnp.concatenate([keys, norms[:, None]], axis=1)
-    return product(rows, jnp.concatenate([columns, jnp.ones_like(columns[:1])]), precision)
-
-
 def _over_keys(
     energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c1"], temperature: Float[Array, ""]
 ) -> tuple[Float[Array, "blocks q"], Float[Array, "blocks c1 q"]]:
@@ -348,10 +233,10 @@ def _with_one(values: Float[Array, "*keys c"]) -> Float[Array, "*keys c1"]:
 def _min_over_keys(energies: Float[Array, "blocks keys q"]) -> Float[Array, "blocks q"]:
     """Minimum over keys, first of whole slices: on a CPU, XLA's reduction would walk down one column after another."""
     num = energies.shape[1]
-    # XLA would fuse energies into the minimum of up to 15 slices, and that into a reduction over up to 32, slowly.
-    # So there are 16 slices of at least 33; or, of few keys, as many as keys and nothing to reduce.
-    length = 1 if num <= 64 else max(33, -(-num // 16))
-    starts = np.linspace(0, num - length, num if num <= 64 else 16).round().astype(int)  # slices may overlap
+    # With fewer than 16 slices XLA would compute energies in the minimum, again; with 2 to 32 keys to a slice, slices
+    # in the reduction over them; with 1, the minimum wherever it is used.
+    length = min(num, max(2 if num <= 64 else 33, -(-num // 16)))
+    starts = np.linspace(0, num - length, min(16, num - length + 1)).round().astype(int)  # slices may overlap
     slices = (jax.lax.slice_in_dim(energies, i, i + length, axis=1) for i in starts)
     return functools.reduce(jnp.minimum, slices).min(axis=1)
 

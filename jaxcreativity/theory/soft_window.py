@@ -80,10 +80,11 @@ class SoftWindowDenoiser:
             mean = local_means(u, source, temperature, *bands).mean
         else:
             queries, keys = hard.queries_and_keys()
-            weights = tuple(
+            rows, columns = (
                 weight(jnp.arange(size, dtype=y.dtype) - centre)
                 for size, centre in zip(keys.size, keys.centre, strict=True)
             )
+            weights = jnp.repeat(jnp.outer(rows, columns).ravel(), u.shape[2])
             mean = patch_means(u, queries, keys, source, temperature, weights=weights)
         return mean + source.mean.reshape(1, 1, -1)
 

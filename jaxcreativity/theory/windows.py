@@ -88,19 +88,21 @@ class Windows:
         ranges = zip((self.rows, self.columns), self.centre, self.margins, strict=True)
         return tuple(slice(start + c - before, stop + c - before) for (start, stop), c, (before, _) in ranges)
 
-    @property
-    def num_strips(self) -> int:
-        """Strips in a column of windows: the rows of the image that they cover."""
-        return self.shape[0] + self.size[0] - 1
-
     def cut(self, images: Float[Array, "n height width c"]) -> Float[Array, "n h w d"]:
         """All windows, flattened."""
         return cut(pad(images, *self.margins), self.size, self.rows, self.columns)
 
-    def strips(self, images: Float[Array, "n height width c"]) -> Float[Array, "n w strips e"]:
-        """Windows one row high, columns first: window (a, b) is strips a to a + size - 1 of column b."""
-        rows = self.rows[0], self.rows[0] + self.num_strips
-        return jnp.swapaxes(cut(pad(images, *self.margins), (1, self.size[1]), rows, self.columns), 1, 2)
+    def num_strips(self, height: int) -> int:
+        """Strips of so many rows in a column of windows."""
+        return self.shape[0] + self.size[0] - height
+
+    def strips(self, images: Float[Array, "n height width c"], height: int) -> Float[Array, "n w strips e"]:
+        """All that the windows have as `height` rows one below the other, columns of windows first.
+
+        Window (a, b) consists, for a height of 1, of strips a to a + size[0] - 1 of column b.
+        """
+        rows = self.rows[0], self.rows[0] + self.num_strips(height)
+        return jnp.swapaxes(cut(pad(images, *self.margins), (height, self.size[1]), rows, self.columns), 1, 2)
 
     def centres(self, images: Float[Array, "n height width c"]) -> Float[Array, "n w h c"]:
         """The windows' own pixels, columns first."""
