@@ -10,6 +10,7 @@ import pytest
 import scipy.special
 
 from jaxcreativity import data
+from jaxcreativity.theory import patch_posterior
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.local import LocalDenoiser
 from tests.theory import brute_patches
@@ -85,6 +86,53 @@ def test_does_not_depend_on_chunks(digits, mode, chunk_size):
     y = noisy(x[0], 0.4)
     expected = apply(LocalDenoiser(x, 5, **mode), y, 0.4)
     np.testing.assert_allclose(apply(LocalDenoiser(x, 5, chunk_size=chunk_size, **mode), y, 0.4), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [MODES["ELS-broken"], pytest.param(MODES["ELS-circular"], marks=slow)], ids=str)
+@pytest.mark.parametrize("size", [700, pytest.param(1, marks=slow)])
+def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
+    """Of several columns, not a divisor of their number, and of one; coarse and refined."""
+    x = digits[:6, :, 1:]
+    y = noisy(x[0], 0.4)
+    results = lambda: [apply(LocalDenoiser(x, 3, **mode), y, sigma) for sigma in (1.0, 1e-3)]  # noqa: E731
+    expected = results()
+    for name in ("SMALL", "LARGE"):
+        monkeypatch.setattr(f"jaxcreativity.theory.patch_posterior.{name}", size)
+    jax.clear_caches()
+    np.testing.assert_allclose(results(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("group_size", [1, pytest.param(2, marks=slow)])
+def test_batches_are_examples_one_by_one(digits, monkeypatch, group_size):
+    """Values and gradients, where examples are computed alone and where in groups; sigma is batched as well."""
+    monkeypatch.setattr("jaxcreativity.theory.local.examples_at_once", lambda *_: group_size)
+    denoiser = LocalDenoiser(digits[:10], 3, **MODES["ELS-interior"])
+    sigmas = np.array([1e-3, 0.3, 1.0, 5.0])
+    ys = np.stack([noisy(digits[i], sigma, i) for i, sigma in enumerate(sigmas)])
+    loss = lambda y, sigma: jnp.sum(denoiser(y, sigma) ** 3)  # noqa: E731
+    for function in (denoiser, jax.grad(loss)):
+        got = jax.jit(jax.vmap(function))(ys, sigmas)
+        expected = [jax.jit(function)(y, sigma) for y, sigma in zip(ys, sigmas, strict=True)]
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_quick_means_fall_back_where_weights_overflow(digits, monkeypatch):
+    """The first image is far from `y`, another near: relative to the first its weights are beyond float32."""
+    x = np.concatenate([np.full((1, 8, 8, 1), 4.0), digits[:5]]).astype(np.float32)
+    denoiser = LocalDenoiser(x, 3, **MODES["ELS-interior"])
+    queries, keys = denoiser.queries_and_keys()
+    source = denoiser.source(np.float32)
+    quick = jax.jit(lambda y, t: patch_posterior.quick_patch_means(y, queries, keys, source, t))
+    exact = jax.jit(lambda y, t: patch_posterior.patch_means(y, queries, keys, source, t))
+    u = source.centred(jnp.asarray(x[2]))
+    for temperature in np.float32([1.0, 30.0]):  # the largest exponents are 225 and 8
+        np.testing.assert_allclose(quick(u, temperature), exact(u, temperature), atol=1e-5)
+    monkeypatch.setattr(
+        patch_posterior, "patch_means", lambda y, temperature, **_: jnp.full((8, 8, 1), jnp.inf, y.dtype)
+    )
+    jax.clear_caches()
+    assert np.isinf(quick(u, np.float32(1.0))).all()
+    assert np.isfinite(quick(u, np.float32(30.0))).all()
 
 
 @pytest.mark.parametrize("k", [7, pytest.param(17, marks=slow)])
