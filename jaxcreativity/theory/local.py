@@ -62,8 +62,11 @@ class LocalDenoiser:
             a broken border), for speed on accelerators; by default they are not rounded. `benchmarks.local` prints the
             largest errors.
 
-    Time: `2 n q p k^2 c` operations for q pixels and p patches an image (equivariant), `n q` times a few tens (local).
-    Memory: queries times the patches of one chunk.
+    Time, for q pixels and p patches an image: about `2 n q p k c` operations in matrix products, `n q p (k + 20)` others
+    (equivariant; `2 n q p k^2 c` in products where it is differentiated), `n q` times a few tens (local).
+    Memory: products of a chunk's patches with some of the pixels, a few MiB on a CPU. A batch, by `jax.vmap`, of
+    equivariant denoisers is worked off one example after another, or in groups as large, but all at once where it is
+    differentiated.
 
     Where rounding of the expanded squares could show, at small sigma, the nearest patches' distances are recomputed
     from differences (`patch_posterior`).

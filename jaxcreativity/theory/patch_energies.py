@@ -99,7 +99,7 @@ class Tiles:
 
         def of_tile(strips):
             products = _energies(weighted, norms, strips, self.precision).reshape(-1, num_strips, strips.shape[1])
-            # Row i of both windows; all of a key's rows follow each other, those of a query are `width` strips apart.
+            # Row i of both windows: i strips further for a key, i times `width` further for a query.
             of_rows = (
                 products[:, i : i + h, i * self.width : (i + num_rows) * self.width]
                 for i in range(self.keys.size[0] - self.height + 1)
