@@ -62,8 +62,8 @@ class LocalDenoiser:
             a broken border), for speed on accelerators; by default they are not rounded. `benchmarks.local` prints the
             largest errors.
 
-    Time, for q pixels and p patches an image: about `2 n q p k c` operations in matrix products, `n q p (k + 20)` others
-    (equivariant; `2 n q p k^2 c` in products where it is differentiated), `n q` times a few tens (local).
+    Time, for q pixels and p patches an image: about `2 n q p k c` operations in matrix products and `n q p (k + 20)`
+    others (equivariant; `2 n q p k^2 c` in products where it is differentiated), `n q` times a few tens (local).
     Memory: products of a chunk's patches with some of the pixels, a few MiB on a CPU. A batch, by `jax.vmap`, of
     equivariant denoisers is worked off one example after another, or in groups as large, but all at once where it is
     differentiated.
