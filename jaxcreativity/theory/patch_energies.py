@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity.theory.source import Source
 from jaxcreativity.theory.windows import Windows
@@ -86,19 +86,23 @@ class Tiles:
         return self.queries.shape[0] * self.width
 
     def energies(
-        self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"]
+        self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"], factor: Float[ArrayLike, ""] = 1.0
     ) -> Callable[[Float[Array, "entries strips"]], Float[Array, "columns h q"]]:
-        """Function of one tile: `|v|^2 - 2 u v + penalty` of all keys, by column of windows, and the tile's queries."""
+        """Function of one tile: energies of all keys, by column of windows, and the tile's queries.
+
+        They are `factor (|v|^2 - 2 u v + penalty)`, the factor at no cost.
+        """
         num_rows, (h, w) = self.queries.shape[0], self.keys.shape
         keys = self.keys.strips(images, self.height)
         num_strips, entries = keys.shape[2:]
         keys = keys.reshape(-1, entries)
         weighted = keys if self.weights is None else keys * self.weights[None]
         norms = jnp.sum(weighted * keys, axis=-1)
-        penalty = jnp.repeat(penalty, w).reshape(-1, 1, 1)
+        penalty = factor * jnp.repeat(penalty, w).reshape(-1, 1, 1)
 
         def of_tile(strips):
-            products = _energies(weighted, norms, strips, self.precision).reshape(-1, num_strips, strips.shape[1])
+            products = _energies(weighted, norms, strips, factor, self.precision)
+            products = products.reshape(-1, num_strips, strips.shape[1])
             # Row i of both windows: i strips further for a key, i times `width` further for a query.
             of_rows = (
                 products[:, i : i + h, i * self.width : (i + num_rows) * self.width]
@@ -133,15 +137,19 @@ def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision
 
 
 def _energies(
-    keys: Float[Array, "keys d"], norms: Float[Array, " keys"], queries: Float[Array, "d q"], precision
+    keys: Float[Array, "keys d"],
+    norms: Float[Array, " keys"],
+    queries: Float[Array, "d q"],
+    factor: Float[ArrayLike, ""],
+    precision: Precision | None,
 ) -> Float[Array, "keys q"]:
-    """`|v|^2 - 2 u v`."""
-    columns = -2 * queries
+    """`factor (|v|^2 - 2 u v)`."""
     if precision is not None:
-        return product(keys, columns, precision) + norms[:, None]
-    # As one product: a row (v, |v|^2) a key, a column (-2 u, 1) a query.
+        return factor * (product(keys, -2 * queries, precision) + norms[:, None])
+    # As one product: a row (v, |v|^2) a key, a column factor (-2 u, 1) a query.
     rows = jnp.concatenate([keys, norms[:, None]], axis=1)
-    return product(rows, jnp.concatenate([columns, jnp.ones_like(columns[:1])]), precision)
+    columns = factor * jnp.concatenate([-2 * queries, jnp.ones_like(queries[:1])])
+    return product(rows, columns, precision)
 
 
 def _products(queries, keys, height) -> int:

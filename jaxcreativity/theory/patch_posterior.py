@@ -94,18 +94,18 @@ def quick_patch_means(
     overflows, `patch_means` are returned: a branch on the values of `y`.
     """
     tiles = Tiles.of(y, queries, keys, source, height=1, size=SMALL, precision=precision)
-    some = source.centred(source.data[jnp.argmax(source.valid)])[None]
-    energies = tiles.energies(some, jnp.zeros(1, y.dtype))
-    reference = jax.lax.map(lambda strips: _min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
     inverse = 1 / (temperature * math.log(2))
+    some = source.centred(source.data[jnp.argmax(source.valid)])[None]
+    energies = tiles.energies(some, jnp.zeros(1, y.dtype), inverse)
+    reference = jax.lax.map(lambda strips: _min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
 
     def one_chunk(carry, images, penalty, first):
-        energies = tiles.energies(images, penalty)
+        energies = tiles.energies(images, penalty, inverse)
         values = _with_one(keys.centres(images).reshape(-1, images.shape[-1]))
 
         def one_tile(inputs):
             strips, reference, sums = inputs
-            weights = exp2((reference.reshape(1, 1, -1) - energies(strips)) * inverse).reshape(-1, tiles.q)
+            weights = exp2(reference.reshape(1, 1, -1) - energies(strips)).reshape(-1, tiles.q)
             return sums + _contract("kc,kq->cq", values, weights)
 
         return jax.lax.map(one_tile, (tiles.strips, reference, carry))
