@@ -116,6 +116,13 @@ def test_batches_are_examples_one_by_one(digits, monkeypatch, group_size):
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("num", [1, 2, 15, 16, 31, 33, 64, 65, 100, 484, 900])
+def test_minimum_over_keys_misses_none(num):
+    energies = np.abs(np.subtract.outer(np.arange(num), np.arange(num))) - 1.0  # the smallest is another key each time
+    energies = jnp.asarray(np.stack([energies, energies[:, ::-1]]))
+    np.testing.assert_array_equal(patch_posterior._min_over_keys(energies), -1)
+
+
 def test_quick_means_fall_back_where_weights_overflow(digits, monkeypatch):
     """The first image is far from `y`, another near: relative to the first its weights are beyond float32."""
     x = np.concatenate([np.full((1, 8, 8, 1), 4.0), digits[:5]]).astype(np.float32)
