@@ -122,7 +122,7 @@ class LocalDenoiser:
         one = functools.partial(LocalDenoiser._equivariant, alone=True)
         together = functools.partial(LocalDenoiser._equivariant, alone=False)
         group_size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
-        return batching.in_groups(one, together, group_size)(self, y, sigma)
+        return batching.in_groups(one, together, group_size)(self, y, jnp.asarray(sigma, y.dtype))
 
     def _by_position(self, y, sigma):
         source = self.source(y.dtype)
