@@ -23,8 +23,8 @@ import numpy as np
 
 from experiments import runs
 from jaxcreativity import data
-from jaxcreativity.theory.local import Boundary, LocalDenoiser
-from jaxcreativity.theory.patch_energies import Precision, product
+from jaxcreativity.theory.patches import Boundary, LocalDenoiser
+from jaxcreativity.theory.patches._energies import Precision, product
 
 
 @dataclasses.dataclass(frozen=True)

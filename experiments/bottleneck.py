@@ -48,7 +48,7 @@ from experiments.bottleneck_setup import (
     support,
 )
 from jaxcreativity import data, networks, plotting, trajectory
-from jaxcreativity.metrics.agreement import agreement
+from jaxcreativity.metrics.comparison import agreement
 from jaxcreativity.theory import bottleneck, linear
 
 

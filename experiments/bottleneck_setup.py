@@ -12,9 +12,9 @@ import optax
 
 from experiments import runs
 from jaxcreativity import networks, sample, schedules, training
-from jaxcreativity.metrics.duplicates import birthday_test
-from jaxcreativity.metrics.hull import hull_distance
-from jaxcreativity.metrics.novelty import novelty
+from jaxcreativity.metrics.memorisation.birthday import birthday_test
+from jaxcreativity.metrics.memorisation.hull import hull_distance
+from jaxcreativity.metrics.memorisation.ratio import novelty
 
 PARTS = ("codes", "capacity", "encoder", "rank")
 

@@ -26,10 +26,12 @@ import optax
 from experiments import runs
 from jaxcreativity import data, networks, plotting, sample, schedules, training
 from jaxcreativity.denoiser import Denoiser
-from jaxcreativity.metrics.agreement import agreement, covariance_error, sampling_error
-from jaxcreativity.metrics.novelty import novelty
-from jaxcreativity.theory import affine, gaussian, linear
+from jaxcreativity.distributions import gaussian
+from jaxcreativity.metrics.comparison import agreement, covariance_error, sampling_error
+from jaxcreativity.metrics.memorisation.ratio import novelty
+from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.linear import affine
 
 MAX_CPU_SIDE = 16
 MAX_EXACT_LAW_ENTRIES = 1024

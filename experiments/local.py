@@ -25,12 +25,10 @@ from matplotlib.figure import Figure
 
 from experiments import runs
 from jaxcreativity import data, networks, plotting, schedules, training, trajectory
-from jaxcreativity.metrics.agreement import agreement
-from jaxcreativity.metrics.neighbours import nearest_neighbours
-from jaxcreativity.theory import local
+from jaxcreativity.metrics.comparison import agreement
+from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.provenance import provenance
-from jaxcreativity.theory.soft_window import fit_lengths
+from jaxcreativity.theory.patches import fit_lengths, local, provenance
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,9 +28,9 @@ from experiments import runs
 from jaxcreativity import data, networks, plotting, probing, sample, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
+from jaxcreativity.theory.bottleneck.prototypes import PrototypeDenoiser
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.prototypes import PrototypeDenoiser
+from jaxcreativity.theory.patches import LocalDenoiser
 
 NETWORKS: dict[str, tuple[Callable[[tuple[float, ...]], nn.Module], dict[str, Any]]] = {
     "linear": (networks.DenseLinear, {"learning_rate": 3e-2}),

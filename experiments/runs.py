@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxcreativity.checkpoints import differences
+from jaxcreativity.training.checkpoints import differences
 
 PACKAGES = ("jaxcreativity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

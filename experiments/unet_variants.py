@@ -43,8 +43,9 @@ from experiments.unet_variants_setup import (
 )
 from jaxcreativity import data, schedules
 from jaxcreativity.metrics import features as feature_spaces
-from jaxcreativity.theory import bottleneck, linear, local, polynomial
+from jaxcreativity.theory import bottleneck, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.patches import local
 
 
 def main(config: Config) -> dict[str, Any]:

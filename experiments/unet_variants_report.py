@@ -9,7 +9,7 @@ from experiments import runs
 from experiments.unet_variants_run import Setup
 from experiments.unet_variants_setup import Variant
 from jaxcreativity import plotting
-from jaxcreativity.metrics.agreement import agreement
+from jaxcreativity.metrics.comparison import agreement
 
 # In metrics.json, by row of the table: how to find each number in the numbers of one network.
 COLUMNS = {

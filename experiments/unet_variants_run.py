@@ -14,15 +14,15 @@ from jaxtyping import Array, Int
 
 from experiments import runs
 from experiments.unet_variants_setup import Cell, Config, Variant, sweep_counts
-from jaxcreativity import pytree, sample, training
-from jaxcreativity.metrics.agreement import agreement
-from jaxcreativity.metrics.novelty import novelty
-from jaxcreativity.metrics.patch_novelty import patch_novelty
-from jaxcreativity.metrics.realism import realism
+from jaxcreativity import _pytree, sample, training
+from jaxcreativity.metrics.comparison import agreement
+from jaxcreativity.metrics.fidelity.report import realism
+from jaxcreativity.metrics.memorisation.patches import patch_novelty
+from jaxcreativity.metrics.memorisation.ratio import novelty
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class Permuted:
     """A denoiser of images with permuted pixels, seen from the unpermuted side: `D'(y) = P^-1 D(P y)`."""
 

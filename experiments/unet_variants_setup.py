@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import networks
-from jaxcreativity.metrics.realism import check_counts
+from jaxcreativity.metrics.fidelity.report import check_counts
 
 PARTS = ("variants", "sweep", "controls")
 

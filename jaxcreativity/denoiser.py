@@ -5,20 +5,23 @@ axis (batch with `jax.vmap`). Every denoiser is a pytree, so it can be an argume
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks, pytree
+from jaxcreativity import _checks, _pytree
 
 Example: TypeAlias = Float[Array, "*shape"]
 Scalar: TypeAlias = Float[ArrayLike, ""] | int
 """A number: Python, NumPy or JAX, traced or not."""
 
 NoiseLevel: TypeAlias = Scalar
+
+Prediction: TypeAlias = Literal["x", "noise", "v"]
+"""What the output of a network, or of a linear map, stands for (`networks.binding`)."""
 
 
 @runtime_checkable
@@ -57,7 +60,7 @@ def predicted_noise(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: No
     return (y - denoiser(y, sigma)) / sigma
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class Piecewise:
     """One denoiser per noise band: `denoisers[i]` serves `edges[i] <= sigma < edges[i - 1]`.
 
@@ -82,7 +85,7 @@ class Piecewise:
                 f"edges must have one entry fewer than there are denoisers, got shape {self.edges.shape} "
                 f"for {len(self.denoisers)} denoiser(s)"
             )
-        if checks.is_concrete(self.edges):
+        if _checks.is_concrete(self.edges):
             edges = np.asarray(self.edges)
             if not (np.isfinite(edges).all() and (edges > 0).all() and (np.diff(edges) < 0).all()):
                 raise ValueError(f"edges must be positive and strictly decreasing, got {edges}")

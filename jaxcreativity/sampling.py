@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
 
 Method = Literal["ddim", "heun"]
@@ -63,7 +63,7 @@ def sample(
     Raises:
         ValueError: for a bad grid, an unknown method, `eta` outside [0, 1], a missing key, or Heun with `eta > 0`.
     """
-    z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
+    z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=False)
     return _hold_infinite(final, denoiser(final, sigmas[-2]))
 
@@ -83,7 +83,7 @@ def trajectory(
 
     Arguments and errors are those of `sample`.
     """
-    z, sigmas, step_noise = _check(z, sigmas, eta, key, method)
+    z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=True)
     return jnp.concatenate([states, final[None], _hold_infinite(final, denoiser(final, sigmas[-2]))[None]])
 
@@ -116,7 +116,7 @@ def log_density(
     Raises:
         ValueError: for a bad grid or a `z` that is not floating point.
     """
-    z, sigmas, _ = _check(z, sigmas, 0.0, None, "ddim")
+    z, sigmas, _ = check_arguments(z, sigmas, 0.0, None, "ddim")
     shape, d = z.shape, z.size
 
     def flat_step(y_flat, sigma, sigma_next):
@@ -135,11 +135,25 @@ def log_density(
     return x_flat.reshape(shape), log_normal - log_det
 
 
-def _check(z, sigmas, eta, key, method):
-    z = checks.example("z", z)
-    sigmas = checks.noise_grid(sigmas).astype(z.dtype)
-    checks.choice("method", method, ("ddim", "heun"))
-    known_eta = checks.known(eta)
+def check_arguments(
+    z: ArrayLike, sigmas: ArrayLike, eta: Scalar, key: PRNGKeyArray | None, method: Method
+) -> tuple[Array, Array, PRNGKeyArray | None]:
+    """Noise and grid as arrays of one dtype, and the keys of the steps between levels; `None` if there is no noise.
+
+    Args:
+        z: noise of one example.
+        sigmas: noise grid.
+        eta: 0 for no noise on the way.
+        key: random key, if there is some.
+        method: `"ddim"` or `"heun"`.
+
+    Raises:
+        ValueError: for what `sample` rejects.
+    """
+    z = _checks.example("z", z)
+    sigmas = _checks.noise_grid(sigmas).astype(z.dtype)
+    _checks.choice("method", method, ("ddim", "heun"))
+    known_eta = _checks.known(eta)
     if known_eta is not None and not 0 <= known_eta <= 1:
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
     deterministic = known_eta is not None and known_eta == 0

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import Scalar
 
 Schedule: TypeAlias = Callable[[ArrayLike], jax.Array]
@@ -31,7 +31,7 @@ def cosine(period: Scalar = 2.016) -> Schedule:
     Raises:
         ValueError: if `period <= 2`.
     """
-    if (known := checks.known(period)) is not None and not known > 2:
+    if (known := _checks.known(period)) is not None and not known > 2:
         raise ValueError(f"period must be above 2, else sigma(1) is infinite; got {period}")
     return partial(_cosine, period=period)
 
@@ -66,7 +66,7 @@ def karras(sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Schedule:
         ValueError: if not `0 < sigma_min < sigma_max` or `rho <= 0`.
     """
     _check_order("sigma_min", sigma_min, "sigma_max", sigma_max)
-    if (known := checks.known(rho)) is not None and not known > 0:
+    if (known := _checks.known(rho)) is not None and not known > 0:
         raise ValueError(f"rho must be positive, got {rho}")
     return partial(_karras, sigma_min=sigma_min, sigma_max=sigma_max, rho=rho)
 
@@ -100,13 +100,13 @@ def grid(schedule: Schedule, num_steps: int) -> Float[Array, " {num_steps}+1"]:
     Raises:
         ValueError: if `num_steps < 1` or the levels do not decrease (a schedule too flat for this dtype).
     """
-    num_steps = checks.positive_int("num_steps", num_steps)
+    num_steps = _checks.positive_int("num_steps", num_steps)
     steps = jnp.arange(num_steps, dtype=jnp.result_type(float))
     ends_at_zero = schedule(jnp.zeros(())) == 0
     # The time is chosen first and the schedule read once: its derivative at t = 0 may be infinite.
     time = jnp.where(ends_at_zero, 1 - steps / num_steps, 1 - steps / max(num_steps - 1, 1))
     levels = jnp.append(schedule(time), 0.0)
-    return checks.noise_grid(levels)
+    return _checks.noise_grid(levels)
 
 
 def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Scalar) -> Int[Array, ""]:
@@ -134,7 +134,7 @@ def _log_linear(t, sigma_min, sigma_max):
 
 
 def _check_order(low_name, low, high_name, high, *, strict=True):
-    low, high = checks.known(low), checks.known(high)
+    low, high = _checks.known(low), _checks.known(high)
     if low is not None and high is not None:
         ordered = low < high if strict else low <= high
         if not (np.isfinite(low) and np.isfinite(high) and low > 0 and ordered):

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import affine, bottleneck, composite, linear, masked, polynomial, smoothed
-from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.soft_window import SoftWindowDenoiser
+from jaxcreativity.theory import bottleneck, linear, polynomial
+from jaxcreativity.theory.empirical import EmpiricalDenoiser, smoothed
+from jaxcreativity.theory.linear import affine
+from jaxcreativity.theory.patches import LocalDenoiser, SoftWindowDenoiser, composite, masked
 
 
 def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:

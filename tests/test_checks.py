@@ -4,23 +4,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcreativity import checks
-from jaxcreativity.data import synthetic
-from jaxcreativity.metrics.agreement import agreement, covariance_error
-from jaxcreativity.metrics.novelty import neighbour_ratio
+from jaxcreativity import _checks, distributions
+from jaxcreativity.metrics.comparison import agreement, covariance_error
+from jaxcreativity.metrics.memorisation.ratio import neighbour_ratio
 
 
 def test_known_is_the_value_or_none_if_traced():
-    np.testing.assert_array_equal(checks.known(jnp.arange(3)), [0, 1, 2])
-    assert checks.known(2.5) == 2.5
-    assert jax.jit(lambda x: checks.known(x) is None)(1.0)
+    np.testing.assert_array_equal(_checks.known(jnp.arange(3)), [0, 1, 2])
+    assert _checks.known(2.5) == 2.5
+    assert jax.jit(lambda x: _checks.known(x) is None)(1.0)
 
 
 def test_is_finite():
-    assert checks.is_finite(jnp.ones(3))
-    assert not checks.is_finite(jnp.array([1.0, jnp.nan]))
-    assert not checks.is_finite(jnp.inf)
-    assert jax.jit(lambda x: checks.is_finite(x))(jnp.nan)
+    assert _checks.is_finite(jnp.ones(3))
+    assert not _checks.is_finite(jnp.array([1.0, jnp.nan]))
+    assert not _checks.is_finite(jnp.inf)
+    assert jax.jit(lambda x: _checks.is_finite(x))(jnp.nan)
 
 
 def test_constants_of_traced_code_are_checked_without_being_traced():
@@ -30,8 +29,8 @@ def test_constants_of_traced_code_are_checked_without_being_traced():
 
     @jax.jit
     def everything(y):
-        mixture = synthetic.GaussianMixture(jnp.array([0.5, 0.5]), jnp.array([[0.0], [1.0]]), jnp.ones((2, 1, 1)))
-        others = (synthetic.Uniform(jnp.array(0.0), jnp.array(1.0)), synthetic.Laplace(jnp.array(1.0)))
+        mixture = distributions.GaussianMixture(jnp.array([0.5, 0.5]), jnp.array([[0.0], [1.0]]), jnp.ones((2, 1, 1)))
+        others = (distributions.Uniform(jnp.array(0.0), jnp.array(1.0)), distributions.Laplace(jnp.array(1.0)))
         return (
             agreement(data, y).pearson.sum()
             + covariance_error(y.reshape(12, -1), covariance)

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity import pytree
+from jaxcreativity import _pytree
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class Ball:
     """A class with a leaf, a nested leaf, structure, and a constructor that checks and converts."""
 
     radius: object
     parts: tuple = ()
-    name: str = pytree.static(default="ball")
+    name: str = _pytree.static(default="ball")
 
     def __post_init__(self):
         object.__setattr__(self, "radius", jnp.asarray(self.radius))

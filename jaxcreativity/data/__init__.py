@@ -1,6 +1,5 @@
-"""What the models learn: real images by name, folder or file, and synthetic targets whose law is known exactly."""
+"""Images to train on and images held out, by name, folder or file."""
 
-from jaxcreativity.data import synthetic
-from jaxcreativity.data.images import Dataset, load
+from jaxcreativity.data.loading import Dataset, load
 
-__all__ = ["Dataset", "load", "synthetic"]
+__all__ = ["Dataset", "load"]

@@ -5,7 +5,7 @@ import importlib.resources
 import numpy as np
 from PIL import Image
 
-from jaxcreativity.data.source import Source, from_arrays
+from jaxcreativity.data._source import ImageSource, from_arrays
 
 PATCH_SIZE = 16
 
@@ -26,7 +26,7 @@ PHOTOGRAPHS = (
 """Photographs of things and textures; microscopy, retina, deep sky, drawings and scans of text are left out."""
 
 
-def digits(image_size: int | None = None) -> Source:
+def digits(image_size: int | None = None) -> ImageSource:
     """1 797 handwritten digits, 8x8x1, 17 grey levels, with labels (scikit-learn's `load_digits`)."""
     from sklearn.datasets import load_digits
 
@@ -35,7 +35,7 @@ def digits(image_size: int | None = None) -> Source:
     return from_arrays(images, raw.target.astype(np.int64), image_size)
 
 
-def faces(image_size: int | None = None) -> Source:
+def faces(image_size: int | None = None) -> ImageSource:
     """100 grey portraits, 25x25x1 (the first half of scikit-image's `lfw_subset`).
 
     Only the faces: the other half of that array is background, cut from the same photographs.
@@ -44,7 +44,7 @@ def faces(image_size: int | None = None) -> Source:
     return from_arrays((2 * images[..., None] - 1).astype(np.float32), None, image_size)
 
 
-def natural_patches(image_size: int | None = None) -> Source:
+def natural_patches(image_size: int | None = None) -> ImageSource:
     """Grey tiles, 16x16x1, that do not overlap, of the photographs in `PHOTOGRAPHS`.
 
     Luma of ITU-R 601 (Pillow's mode "L"). Tiles are smooth in large part (sky, moon): that is what photographs are

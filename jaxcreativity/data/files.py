@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxcreativity.data.source import (
-    Source,
+from jaxcreativity.data._source import (
+    ImageSource,
     decode_in_threads,
     fit_to_square,
     from_arrays,
@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".ti
 _BATCH = 16
 
 
-def folder(path: Path, image_size: int | None = None) -> Source:
+def folder(path: Path, image_size: int | None = None) -> ImageSource:
     """Every image file in a folder and below, in the order of the paths, without labels.
 
     Hidden files and folders are passed over. Rotation marked in EXIF is applied; of an animation the first frame
@@ -62,10 +62,10 @@ def folder(path: Path, image_size: int | None = None) -> Source:
             images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
         return stack_same_size(images, repr(str(path))), None
 
-    return Source(len(paths), read, random_split(len(paths)))
+    return ImageSource(len(paths), read, random_split(len(paths)))
 
 
-def array_file(path: Path, image_size: int | None = None) -> Source:
+def array_file(path: Path, image_size: int | None = None) -> ImageSource:
     """Images in a `.npy` file, or in a `.npz` file under the key `images`, with `labels` if that key is there.
 
     The array is `(n, height, width, channels)` with 1 to 4 channels, or `(n, height, width)`; uint8 from 0 to 255, or

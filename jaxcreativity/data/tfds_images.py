@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxcreativity.data.source import Source, decode_in_threads, fit_to_square, random_split, stack_same_size
+from jaxcreativity.data._source import ImageSource, decode_in_threads, fit_to_square, random_split, stack_same_size
 
 _BATCH = 256
 _PROBE_SECONDS = 10.0
 
 
-def dataset(name: str, image_size: int | None, also_known: tuple[str, ...] = ()) -> tuple[Source, Source | None]:
+def dataset(
+    name: str, image_size: int | None, also_known: tuple[str, ...] = ()
+) -> tuple[ImageSource, ImageSource | None]:
     """The training images of a TFDS set and, if it has such a split, its test images.
 
     The set is looked for in `TFDS_DATA_DIR` (else in TFDS's default, `~/tensorflow_datasets`) in a format with random
@@ -54,7 +56,7 @@ def dataset(name: str, image_size: int | None, also_known: tuple[str, ...] = ())
     def source(split):
         count = builder.info.splits[split].num_examples
         reader = _Reader(tfds, builder, split, image_key, label_key, image_size)
-        return Source(count, lambda rows: _read(reader, count, rows), random_split(count))
+        return ImageSource(count, lambda rows: _read(reader, count, rows), random_split(count))
 
     return source("train"), source("test") if "test" in builder.info.splits else None
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 
 
 def quartiles(values: Shaped[ArrayLike, "..."]) -> Float[Array, "3"]:
@@ -42,7 +42,7 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
     Raises:
         ValueError: unless `0 <= successes <= trials`, `trials >= 1` and `0 < confidence < 1`.
     """
-    trials = checks.positive_int("trials", trials)
+    trials = _checks.positive_int("trials", trials)
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must lie between 0 and trials = {trials}, got {successes}")
     z = half_width(1.0, confidence)
@@ -100,7 +100,7 @@ def bootstrap_interval(
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"values must be a non-empty (n,), got {values.shape}")
     check_confidence(confidence)
-    checks.positive_int("num_resamples", num_resamples)
+    _checks.positive_int("num_resamples", num_resamples)
     rng = np.random.default_rng(seed)
     # One set at a time: all of them would be num_resamples * n numbers.
     drawn = [statistic(values[rng.integers(0, values.size, values.size)]) for _ in range(num_resamples)]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.embedding import NoiseEmbedding
 
@@ -32,7 +32,7 @@ class _Hidden(nn.Module):
 
     @nn.compact
     def __call__(self, h, embedding):
-        checks.choice("activation", self.activation, get_args(Activation))
+        _checks.choice("activation", self.activation, get_args(Activation))
         shift, scale = jnp.split(nn.Dense(2 * self.width)(embedding), 2)
         h = jnp.exp(scale) * nn.Dense(self.width, use_bias=self.offset)(h) + shift
         return nn.silu(h) if self.activation == "silu" else nn.softmax(h) * self.width**0.5
@@ -62,8 +62,8 @@ class Autoencoder(nn.Module):
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Map one scaled example to an output of its shape."""
-        checks.positive_int("code_size", self.code_size)
-        checks.positive_int("decoder_depth", self.decoder_depth)
+        _checks.positive_int("code_size", self.code_size)
+        _checks.positive_int("decoder_depth", self.decoder_depth)
         embedding = NoiseEmbedding()(sigma)
         h = self._layers(y.ravel(), embedding, self.encoder_depth, "silu")
         code = nn.Dense(self.code_size, use_bias=False, name="encoder")(h)
@@ -100,7 +100,7 @@ class Prototypes(nn.Module):
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Map one scaled example to an output of its shape."""
-        shape = (checks.positive_int("num_prototypes", self.num_prototypes), y.size)
+        shape = (_checks.positive_int("num_prototypes", self.num_prototypes), y.size)
         keys = self.param("kernel", nn.initializers.normal(self.spread), shape, y.dtype).astype(y.dtype)
         values = keys
         if not self.tied:
@@ -129,6 +129,6 @@ class ShallowMLP(nn.Module):
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Map one scaled example to an output of its shape."""
-        checks.positive_int("width", self.width)
+        _checks.positive_int("width", self.width)
         h = _Hidden(self.width, self.activation)(y.ravel(), NoiseEmbedding()(sigma))
         return nn.Dense(y.size)(h).reshape(y.shape)

@@ -15,17 +15,15 @@ The velocity is `c_in (sigma_data noise - sigma x / sigma_data)`: v-prediction (
 `scale_input`, c_in is 1 in what F sees: with `x` or `noise` that is a network without any preconditioning.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import checks, pytree
-from jaxcreativity.denoiser import NoiseLevel
-
-Prediction = Literal["x", "noise", "v"]
+from jaxcreativity import _checks, _pytree
+from jaxcreativity.denoiser import NoiseLevel, Prediction
 
 
 def preconditioning(
@@ -42,20 +40,20 @@ def preconditioning(
     return sigma_data**2 / total, -sigma * sigma_data * root, c_in
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class NetworkDenoiser:
     """A Flax module with its parameters, obeying the denoiser contract; made by `bind`."""
 
     params: Any
-    module: nn.Module = pytree.static()
-    prediction: Prediction = pytree.static(default="x")
-    sigma_data: float = pytree.static(default=1.0)
+    module: nn.Module = _pytree.static()
+    prediction: Prediction = _pytree.static(default="x")
+    sigma_data: float = _pytree.static(default=1.0)
     label: Any = None
-    scale_input: bool = pytree.static(default=True)
+    scale_input: bool = _pytree.static(default=True)
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Estimate `x` from `y`."""
-        y = checks.example("y", y)
+        y = _checks.example("y", y)
         sigma = jnp.asarray(sigma, y.dtype)
         c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data, self.scale_input)
         condition = () if self.label is None else (self.label,)
@@ -90,7 +88,7 @@ def bind(
     Raises:
         ValueError: for an unknown prediction, `sigma_data <= 0`, or an unhashable module.
     """
-    checks.choice("prediction", prediction, get_args(Prediction))
+    _checks.choice("prediction", prediction, get_args(Prediction))
     if not sigma_data > 0:
         raise ValueError(f"sigma_data must be positive, got {sigma_data}")
     try:

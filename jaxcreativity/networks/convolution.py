@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 
 Padding = Literal["zero", "circular", "reflect"]
 
@@ -23,8 +23,8 @@ def convolution(features: int, kernel_size: int, padding: Padding, name: str | N
     Raises:
         ValueError: for an even kernel or an unknown padding.
     """
-    checks.choice("padding", padding, get_args(Padding))
-    checks.odd_size("kernel_size", kernel_size)
+    _checks.choice("padding", padding, get_args(Padding))
+    _checks.odd_size("kernel_size", kernel_size)
     mode = "SAME" if padding == "zero" else padding.upper()
     options = {"kernel_init": lecun_normal} | options
     return nn.Conv(features, (kernel_size, kernel_size), padding=mode, name=name, **options)

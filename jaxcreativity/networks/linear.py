@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import checks, fourier
+from jaxcreativity import _checks
+from jaxcreativity._numerics import fourier
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.schedules import nearest_level
 
@@ -93,7 +94,7 @@ class ConvLinear(_LinearModule):
         if self.kernel_size is None:
             rows, columns = height, width
         else:
-            rows = columns = checks.odd_size("kernel_size", self.kernel_size, min(height, width))
+            rows = columns = _checks.odd_size("kernel_size", self.kernel_size, min(height, width))
         kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
         response = fourier.frequency_response(kernel, height, width)
         transformed = jnp.fft.fft2(y, axes=(0, 1)).reshape(-1, channels)

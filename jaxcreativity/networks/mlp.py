@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.embedding import NoiseEmbedding
 
@@ -35,7 +35,7 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Map one scaled example to an output of its shape."""
-        activate = ACTIVATIONS[checks.choice("activation", self.activation, tuple(ACTIVATIONS))]
+        activate = ACTIVATIONS[_checks.choice("activation", self.activation, tuple(ACTIVATIONS))]
         embedding = NoiseEmbedding()(sigma)
         h = nn.Dense(self.width)(y.ravel())
         for _ in range(self.depth):

@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcreativity import checks, hermite
+from jaxcreativity import _checks
+from jaxcreativity._numerics import hermite
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.schedules import nearest_level
 
@@ -34,8 +35,8 @@ class PolynomialReadout(nn.Module):
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """Apply the level's polynomial to one example."""
-        checks.choice("basis", self.basis, ("pixel", "joint", "patch"))
-        checks.positive_int("degree", self.degree)
+        _checks.choice("basis", self.basis, ("pixel", "joint", "patch"))
+        _checks.positive_int("degree", self.degree)
         if (self.kernel_size is not None) != (self.basis == "patch"):
             raise ValueError(f"kernel_size goes with basis 'patch' only, got {self.basis!r} and {self.kernel_size}")
         if self.basis == "pixel":
@@ -45,7 +46,7 @@ class PolynomialReadout(nn.Module):
         if self.basis == "patch":
             if y.ndim != 3:
                 raise ValueError(f"basis 'patch' needs an image (height, width, channels), got shape {y.shape}")
-            checks.odd_size("kernel_size", self.kernel_size, min(y.shape[:2]))
+            _checks.odd_size("kernel_size", self.kernel_size, min(y.shape[:2]))
         outputs = y.size if self.basis == "joint" else y.shape[2]
         features = self._features(hermite.patches(y[None], self.kernel_size)[0])
         theta = self._theta((features.shape[1], outputs), sigma, y.dtype)

@@ -3,7 +3,7 @@
 import flax.linen as nn
 from jaxtyping import Array, Float, Int
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.convolution import Padding, convolution
 from jaxcreativity.networks.embedding import NoiseEmbedding
@@ -67,7 +67,7 @@ class MinimalResNet(nn.Module):
         self, y: Float[Array, "height width channels"], sigma: NoiseLevel, label: Int[Array, ""] | None = None
     ) -> Float[Array, "height width channels"]:
         """Map one scaled image to an output of its shape."""
-        checks.positive_int("depth", self.depth)
+        _checks.positive_int("depth", self.depth)
         embedding = ConditionEmbedding(self.embedding_features, self.num_classes)(sigma, label)
         h = convolution(self.width, self.kernel_size, self.padding)(y)
         for _ in range(self.depth):

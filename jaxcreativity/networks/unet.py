@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.convolution import Padding, convolution, lecun_normal
 from jaxcreativity.networks.mlp import ACTIVATIONS
@@ -212,15 +212,15 @@ class UNet(nn.Module):
             ("padding", Padding), ("downsampling", Downsampling), ("attention", Attention),
             ("normalisation", Normalisation), ("activation", Activation),
         ):  # fmt: skip
-            checks.choice(name, getattr(self, name), get_args(allowed))
+            _checks.choice(name, getattr(self, name), get_args(allowed))
         if not 1 <= len(self.widths) <= 4:
             raise ValueError(f"widths must name 1 to 4 scales (0 to 3 downsamplings), got {self.widths}")
         for width in self.widths:
-            checks.positive_int("widths", width)
-            if self.normalisation == "group" and width % checks.positive_int("groups", self.groups):
+            _checks.positive_int("widths", width)
+            if self.normalisation == "group" and width % _checks.positive_int("groups", self.groups):
                 raise ValueError(f"groups = {self.groups} must divide every width, got {self.widths}")
         if self.bottleneck is not None:
-            checks.positive_int("bottleneck", self.bottleneck)
+            _checks.positive_int("bottleneck", self.bottleneck)
         scales = tuple(range(len(self.widths) - 1))
         unknown = isinstance(self.skips, str) or set(self.skips) - set(scales)
         if self.skips not in ("all", "none") and unknown:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks, sampling
+from jaxcreativity import _checks, sampling
 from jaxcreativity.denoiser import Denoiser
 
 Measure = Callable[[Float[Array, "*shape"], Float[Array, "*shape"]], Float[Array, ""]]
@@ -57,9 +57,9 @@ def discrepancy(
     Raises:
         ValueError: for a bad grid, an unknown measure or one that is not scalar, or samples of different shapes.
     """
-    z = checks.examples("z", z)
+    z = _checks.examples("z", z)
     if isinstance(measure, str):
-        measure = MEASURES[checks.choice("measure", measure, tuple(MEASURES))]
+        measure = MEASURES[_checks.choice("measure", measure, tuple(MEASURES))]
 
     def one(z):
         x, reference = (

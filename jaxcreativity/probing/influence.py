@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks, sampling
+from jaxcreativity import _checks, sampling
 from jaxcreativity.denoiser import Denoiser
 
 WeightedTheory = Callable[[Float[Array, " n"]], Denoiser]
@@ -43,8 +43,8 @@ def influence(
     Raises:
         ValueError: for a bad grid, `num_examples < 1`, or a measure that is not scalar.
     """
-    z = checks.example("z", z)
-    weights = jnp.ones(checks.positive_int("num_examples", num_examples), z.dtype)
+    z = _checks.example("z", z)
+    weights = jnp.ones(_checks.positive_int("num_examples", num_examples), z.dtype)
 
     def value(weights):
         x = sampling.sample(theory(weights), z, sigmas)

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax.experimental.sparse.linalg import lobpcg_standard
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from jaxcreativity import checks, pytree
+from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class Jacobian:
     """`dD(y, sigma) / dy` at one point, `d x d` for examples of d entries; made by `jacobian`.
 
@@ -49,7 +49,7 @@ class Jacobian:
         return self.denoiser(y, self.sigma)
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class Spectrum:
     """Leading singular triples or eigenpairs, in descending order; vectors have the shape of an example.
 
@@ -75,7 +75,7 @@ def jacobian(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLeve
     Raises:
         ValueError: if `y` is not floating point, the output has another shape, or the denoiser has no derivative.
     """
-    y = checks.example("y", y)
+    y = _checks.example("y", y)
     operator = Jacobian(denoiser, y, jnp.asarray(sigma, y.dtype))
     check_differentiable(lambda y: denoiser(y, operator.sigma), y, type(denoiser).__name__)
     return operator
@@ -104,9 +104,9 @@ def spectrum(
     Raises:
         ValueError: for a bad `part`, or k not between 1 and the number of entries.
     """
-    checks.choice("part", part, ("singular", "symmetric"))
+    _checks.choice("part", part, ("singular", "symmetric"))
     shape, d = operator.y.shape, operator.y.size
-    if checks.positive_int("k", k) > d:
+    if _checks.positive_int("k", k) > d:
         raise ValueError(f"k must be at most the number of entries, {d}, got {k}")
     if 5 * k >= d:
         matrix = operator.dense()

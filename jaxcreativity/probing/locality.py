@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
 from jaxcreativity.probing.jacobian import jacobian
 
@@ -30,7 +30,7 @@ def receptive_field(
     Raises:
         ValueError: if `y` is no image, `pixel` lies outside it, or the denoiser has no derivative.
     """
-    y = checks.example("y", y)
+    y = _checks.example("y", y)
     if y.ndim != 3:
         raise ValueError(f"y must be an image (height, width, channels), got shape {y.shape}")
     _check_pixel(pixel, y.shape[:2])
@@ -71,7 +71,7 @@ def mass_outside(field: Field, pixel: tuple[int, int], patch_size: int, *, circu
     Raises:
         ValueError: for an even k, if `field` is no matrix or `pixel` lies outside it.
     """
-    reach = checks.odd_size("patch_size", patch_size) // 2
+    reach = _checks.odd_size("patch_size", patch_size) // 2
     rows, columns = _offsets(field, pixel, circular)
     outside = (jnp.abs(rows) > reach)[:, None] | (jnp.abs(columns) > reach)[None, :]
     weight = jnp.square(field)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import checks
+from jaxcreativity import _checks
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
 
 Transform = Callable[[Float[Array, "height width channels"]], Float[Array, "height width channels"]]
@@ -40,11 +40,11 @@ def equivariance_error(
     Raises:
         ValueError: for an unknown name, or if `y` is no image or T changes its shape.
     """
-    y = checks.example("y", y)
+    y = _checks.example("y", y)
     if y.ndim != 3:
         raise ValueError(f"y must be an image (height, width, channels), got shape {y.shape}")
     if isinstance(transform, str):
-        transform = TRANSFORMS[checks.choice("transform", transform, tuple(TRANSFORMS))]
+        transform = TRANSFORMS[_checks.choice("transform", transform, tuple(TRANSFORMS))]
     moved = transform(y)
     if moved.shape != y.shape:
         raise ValueError(f"transform must keep the shape {y.shape}, got {moved.shape}; a quarter turn needs squares")

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int
 
-from jaxcreativity import checks, pytree, sampling
+from jaxcreativity import _checks, _pytree, sampling
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.probing.jacobian import check_differentiable
 
 
-@pytree.dataclass
+@_pytree.dataclass
 class SampleJacobian:
     """`dx / dz` of the deterministic sampler at one noise; made by `sample_jacobian`.
 
@@ -51,8 +51,8 @@ def sample_jacobian(
     Raises:
         ValueError: for a bad grid, or if the denoiser has no derivative.
     """
-    z = checks.example("z", z)
-    sigmas = checks.noise_grid(sigmas).astype(z.dtype)
+    z = _checks.example("z", z)
+    sigmas = _checks.noise_grid(sigmas).astype(z.dtype)
     check_differentiable(lambda y: denoiser(y, sigmas[0]), z, type(denoiser).__name__)
     generate = lambda flat: sampling.sample(denoiser, flat.reshape(z.shape), sigmas).ravel()  # noqa: E731
     matrix = jax.jacfwd(generate)(z.ravel())

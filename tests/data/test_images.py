@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from jaxcreativity import data
-from jaxcreativity.data import embedded, files, images, tfds_images
+from jaxcreativity.data import embedded, files, tfds_images
 
 EMBEDDED = {"digits": (1797, (8, 8, 1)), "natural_patches": (12_071, (16, 16, 1)), "faces": (100, (25, 25, 1))}
 every_embedded = pytest.mark.parametrize("name", EMBEDDED)
@@ -343,8 +343,8 @@ def cache(tmp_path, monkeypatch):
 def mnist(cache, monkeypatch, real_dataset):
     """The real MNIST, but of each split only the first 600 images, so that filling the cache takes a second."""
     real_dataset("mnist")
-    whole = tfds_images.Source
-    monkeypatch.setattr(tfds_images, "Source", lambda count, read, split: whole(600, read, split))
+    whole = tfds_images.ImageSource
+    monkeypatch.setattr(tfds_images, "ImageSource", lambda count, read, split: whole(600, read, split))
     read = tfds_images._read
     monkeypatch.setattr(tfds_images, "_read", lambda reader, count, rows: read(reader, 600, rows))
     return cache
@@ -494,5 +494,5 @@ def test_without_tfds_installed_the_error_says_so(monkeypatch):
 def test_loading_gives_no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for name in images.EMBEDDED:
+        for name in loading.EMBEDDED:
             data.load(name, num_images=5)

@@ -178,7 +178,7 @@ def test_all_parts_with_own_networks_and_resume(tmp_path):
 def test_identity_unet_generates_the_stationary_gaussian():
     """The stated target is 0.98; 0.9999 was measured after 1500 steps of 6 images per level."""
     from jaxcreativity import data, schedules, training
-    from jaxcreativity.metrics.agreement import agreement
+    from jaxcreativity.metrics.comparison import agreement
     from jaxcreativity.theory import linear
 
     x = jnp.asarray(data.load("digits").train)

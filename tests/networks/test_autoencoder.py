@@ -7,8 +7,8 @@ import pytest
 import scipy.linalg
 
 from jaxcreativity import data, networks, sample, schedules, training
-from jaxcreativity.metrics.agreement import agreement
-from jaxcreativity.metrics.novelty import novelty
+from jaxcreativity.metrics.comparison import agreement
+from jaxcreativity.metrics.memorisation.ratio import novelty
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.bottleneck import PrototypeDenoiser
 from jaxcreativity.theory.empirical import EmpiricalDenoiser

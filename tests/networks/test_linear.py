@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxcreativity import networks
-from jaxcreativity.theory import affine
+from jaxcreativity.theory.linear import affine
 from tests.registry import random_network
 
 LEVELS = (10.0, 1.0, 0.1)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity import hermite, networks, schedules, training
+from jaxcreativity import networks, schedules, training
+from jaxcreativity._numerics import hermite
 from jaxcreativity.theory import polynomial
 from tests.registry import random_network
 

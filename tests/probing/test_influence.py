@@ -7,8 +7,8 @@ import pytest
 
 from jaxcreativity import data, probing, sampling, schedules
 from jaxcreativity.theory import linear
-from jaxcreativity.theory.local import LocalDenoiser
-from jaxcreativity.theory.prototypes import PrototypeDenoiser
+from jaxcreativity.theory.bottleneck.prototypes import PrototypeDenoiser
+from jaxcreativity.theory.patches import LocalDenoiser
 
 # Ends where the empirical denoiser still mixes images: a copy of one has no influences to speak of.
 MIXED = schedules.grid(schedules.log_linear(0.3, 10.0), 6)

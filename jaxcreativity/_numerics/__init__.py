@@ -1,0 +1,1 @@
+"""What knows no theory: streaming softmax-means, functions of matrices, Fourier and Hermite tools, windows, batches."""

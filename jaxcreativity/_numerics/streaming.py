@@ -1,0 +1,124 @@
+"""The exact streaming softmax-mean that every data-driven theory uses.
+
+`mean = sum_i w_i v_i` with `w = softmax_i(-E_i / T)`, accumulated over chunks as `(min E, sum w v, sum w)`, so that
+no array of the size of the data times the queries is ever held, and unequal chunks are weighted right.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
+
+from jaxcreativity import _checks, _pytree
+
+
+def as_temperature(sigma: Float[ArrayLike, ""] | int, dtype) -> Float[Array, ""]:
+    """`2 sigma^2`, kept from 0 so far that its inverse times the distance of equal keys is 0 and not NaN."""
+    return jnp.maximum(2 * jnp.square(jnp.asarray(sigma, dtype)), 1e-30)
+
+
+@_pytree.dataclass
+class Partial:
+    """Softmax-mean of a part of the data, before the division."""
+
+    min_energy: Float[Array, "*queries"]
+    weighted_sum: Float[Array, "*queries_and_values"]
+    weight: Float[Array, "*queries"]
+
+    @property
+    def mean(self) -> Float[Array, "*queries_and_values"]:
+        """The softmax-mean of the part."""
+        return self.weighted_sum / _expand(self.weight, self.weighted_sum)
+
+
+def partial(
+    energies: Float[Array, "*queries keys"],
+    values: Float[Array, "keys *values"],
+    temperature: Float[Array, ""],
+    valid: Bool[Array, " keys"] | None = None,
+    subscripts: str | None = None,
+) -> Partial:
+    """Softmax-mean of one chunk, weights `exp(-(E - min E) / T)`.
+
+    All queries share the values, unless `subscripts` of `jnp.einsum` say how weights and values contract.
+
+    The minimum is subtracted *before* the division: scaled first, float32 loses the differences, and XLA may fuse the
+    product into a softmax that returns NaN. Keys that are not `valid` get weight 0; their energies must be finite
+    and not below the smallest valid one.
+    """
+    smallest = jax.lax.stop_gradient(energies.min(axis=-1))
+    weights = jnp.exp(-(energies - smallest[..., None]) / _positive(temperature))
+    if valid is not None:
+        weights = weights * jnp.broadcast_to(valid, weights.shape).astype(weights.dtype)
+    if subscripts is None:
+        weighted_sum = jnp.tensordot(weights, values, axes=1, precision="highest")
+    else:
+        weighted_sum = jnp.einsum(subscripts, weights, values, precision="highest")
+    return Partial(smallest, weighted_sum, weights.sum(axis=-1))
+
+
+def merge(a: Partial, b: Partial, temperature: Float[Array, ""]) -> Partial:
+    """Softmax-mean of the union of two parts."""
+    smallest = jnp.minimum(a.min_energy, b.min_energy)
+    scale_a = jnp.exp(-(a.min_energy - smallest) / _positive(temperature))
+    scale_b = jnp.exp(-(b.min_energy - smallest) / _positive(temperature))
+    return Partial(
+        smallest,
+        a.weighted_sum * _expand(scale_a, a.weighted_sum) + b.weighted_sum * _expand(scale_b, b.weighted_sum),
+        a.weight * scale_a + b.weight * scale_b,
+    )
+
+
+def streaming_mean(
+    chunk_terms: Callable[[Int[Array, " chunk"]], tuple[Array, Array]],
+    num_keys: int,
+    chunk_size: int,
+    temperature: Float[Array, ""],
+    subscripts: str | None = None,
+) -> Float[Array, "*queries_and_values"]:
+    """Softmax-mean over `num_keys` keys, at most `chunk_size` of them at a time.
+
+    Args:
+        chunk_terms: indices of a run of neighbouring keys -> `(energies (*queries, chunk), values (chunk, *value))`.
+        num_keys: number of keys in all.
+        chunk_size: largest number of keys held at once; need not divide `num_keys`.
+        temperature: `T`, e.g. `2 sigma**2` for squared distances.
+        subscripts: as for `partial`.
+
+    Raises:
+        ValueError: if `chunk_size` or `num_keys` is below 1.
+    """
+    num_keys = _checks.positive_int("num_keys", num_keys)
+    num_chunks = -(-num_keys // _checks.positive_int("chunk_size", chunk_size))
+    chunk = -(-num_keys // num_chunks)
+
+    @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
+    def chunk_partial(start):
+        # The last chunk is moved back to end with the data; keys already seen get weight 0.
+        indices = jnp.minimum(start, num_keys - chunk) + jnp.arange(chunk)
+        energies, values = chunk_terms(indices)
+        return partial(energies, values, temperature, indices >= start, subscripts)
+
+    def body(total, start):
+        return merge(total, chunk_partial(start), temperature), None
+
+    total = chunk_partial(jnp.zeros((), int))
+    if num_chunks > 1:
+        total, _ = jax.lax.scan(body, total, jnp.arange(1, num_chunks) * chunk)
+    return total.mean
+
+
+def default_chunk_size(numbers_per_key: int) -> int:
+    """Keys whose temporary memory stays within the cache of a CPU, or fills an accelerator."""
+    budget = 2**21 if jax.default_backend() == "cpu" else 2**25
+    return max(1, budget // numbers_per_key)
+
+
+def _positive(temperature):
+    # At sigma = 0 the mean is that of the nearest keys, not 0 / 0.
+    return jnp.maximum(temperature, jnp.finfo(temperature.dtype).tiny)
+
+
+def _expand(weight, like):
+    return weight.reshape(weight.shape + (1,) * (like.ndim - weight.ndim))

@@ -1,0 +1,264 @@
+"""Mixtures of Gaussians and of point masses, in any number of dimensions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
+
+from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics import spectral
+from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.distributions.base import BayesDenoiser, check_order, set_floats, sqrt, wiener_gain
+
+
+@_pytree.dataclass
+class GaussianMixture:
+    """`sum_k weights[k] N(means[k], covariances[k])`.
+
+    Args:
+        weights: `(k,)`, positive, summing to one.
+        means: `(k, *shape)`.
+        covariances: `(k, d, d)`, `d` the size of one example; symmetric positive semi-definite.
+
+    Raises:
+        ValueError: if shapes do not fit, weights are no probabilities, or a covariance is not positive semi-definite.
+    """
+
+    weights: Real[ArrayLike, " k"]
+    means: Real[ArrayLike, "k *shape"]
+    covariances: Real[ArrayLike, "k d d"]
+
+    def __post_init__(self):
+        set_floats(self, "weights", "means", "covariances")
+        _check_weights(self.weights, self.means, "means")
+        d = self.means[0].size
+        if self.covariances.shape != (self.weights.size, d, d):
+            raise ValueError(
+                f"covariances must have shape {(self.weights.size, d, d)} for means of shape {self.means.shape}, "
+                f"got {self.covariances.shape}"
+            )
+        if _checks.is_concrete(self.covariances):
+            matrices = np.asarray(self.covariances, np.float64)
+            if not np.isfinite(matrices).all():
+                raise ValueError("covariances must be finite, but have NaN or infinite entries")
+            # What rounding in the caller's dtype may do to a valid covariance.
+            slack = 10 * d * float(jnp.finfo(self.covariances.dtype).eps) * np.abs(matrices).max(axis=(1, 2))
+            lopsided = np.abs(matrices - matrices.swapaxes(1, 2)).max(axis=(1, 2)) > slack
+            negative = np.linalg.eigvalsh(matrices)[:, 0] < -slack
+            if lopsided.any() or negative.any():
+                bad = np.flatnonzero(lopsided | negative).tolist()
+                raise ValueError(f"covariances must be symmetric positive semi-definite; those at {bad} are not")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.means.shape[1:]
+
+    @property
+    def mean(self) -> Float[Array, " d"]:
+        """`sum_k w_k mu_k`."""
+        return _dot(self.weights, self._flat_means)
+
+    @property
+    def covariance(self) -> Float[Array, "d d"]:
+        """`sum_k w_k (C_k + (mu_k - mu)(mu_k - mu)^T)`."""
+        spread = self._flat_means - self.mean[None]
+        within = jnp.tensordot(self.weights, self.covariances, axes=1, precision="highest")
+        return within + _dot(spread.T * self.weights[None], spread)
+
+    def moments(self, order: int) -> Float[Array, " {order}+1"]:
+        """Raw moments `E[x**k]`, k = 0 to `order`, in one dimension: `m_k = mu m_{k-1} + (k - 1) v m_{k-2}` each."""
+        _check_one_dimensional(self.shape)
+        mu, variance = self._flat_means[:, 0], self.covariances[:, 0, 0]
+        each = [jnp.ones_like(mu), mu]
+        for k in range(2, check_order(order) + 1):
+            each.append(mu * each[-1] + (k - 1) * variance * each[-2])
+        return _dot(jnp.stack(each[: order + 1]), self.weights)
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n *shape"]:
+        """Draw `n` independent examples."""
+        key_component, key_noise = jax.random.split(key)
+        component = jax.random.categorical(key_component, jnp.log(self.weights), shape=(n,))
+        noise = jax.random.normal(key_noise, (n, self._flat_means.shape[1]), self.means.dtype)
+        root = spectral.apply(sqrt, spectral.decompose(self.covariances), (), self._identities)
+        # One matrix product per component and a choice: the roots of all n chosen components would be n d^2 numbers.
+        coloured = jnp.einsum("nd,ked->kne", noise, root, precision="highest")
+        chosen = jnp.take_along_axis(coloured, component[None, :, None], axis=0)[0]
+        return (self._flat_means[component] + chosen).reshape(n, *self.shape)
+
+    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
+        """Log-density at one example, in nats; the covariances must not be singular."""
+        return self.denoiser().log_prob(x, 0.0)
+
+    def denoiser(self) -> "GaussianMixtureDenoiser":
+        """The Bayes-optimal denoiser; the covariances are decomposed here, once."""
+        spectrum = spectral.decompose(0.5 * (self.covariances + self.covariances.swapaxes(1, 2)))
+        # d lambda_i = u_i^T dC u_i: the eigenvalues with their derivative, which `decompose` cuts.
+        rotated = jnp.matmul(spectrum.matrix, spectrum.vectors, precision="highest")
+        diagonal = jnp.sum(spectrum.vectors * rotated, axis=1)
+        eigenvalues = spectrum.values + diagonal - jax.lax.stop_gradient(diagonal)
+        return GaussianMixtureDenoiser(self.weights, self.means, spectrum, eigenvalues)
+
+    @property
+    def _flat_means(self):
+        return self.means.reshape(self.means.shape[0], -1)
+
+    @property
+    def _identities(self):
+        return jnp.broadcast_to(
+            jnp.eye(self.covariances.shape[1], dtype=self.means.dtype)[None], self.covariances.shape
+        )
+
+
+@_pytree.dataclass
+class GaussianMixtureDenoiser:
+    """`sum_k r_k(y) (mu_k + C_k (C_k + sigma^2 I)^-1 (y - mu_k))`, `r_k` the posterior probability of component `k`.
+
+    The posterior mean under a Gaussian mixture; made by `GaussianMixture.denoiser`.
+
+    Args:
+        weights: `(k,)`.
+        means: `(k, *shape)`.
+        spectrum: eigendecompositions of the covariances.
+        eigenvalues: `(k, d)`, those of `spectrum`, with their derivative with respect to the covariances.
+    """
+
+    weights: Float[Array, " k"]
+    means: Float[Array, "k *shape"]
+    spectrum: spectral.Eigendecomposition
+    eigenvalues: Float[Array, "k d"]
+
+    def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Estimate `x` from `y`."""
+        u, variance, spectrum, log_joint = self._terms(y, sigma)
+        probabilities = _softmax(log_joint)
+        means = self.means.reshape(u.shape).astype(u.dtype)
+        estimates = means + spectral.apply(wiener_gain, spectrum, (variance,), u)
+        return _dot(probabilities, estimates).reshape(self.means.shape[1:])
+
+    def log_prob(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, ""]:
+        """Log-density of `y = x + sigma * noise`, in nats."""
+        return jax.nn.logsumexp(self._terms(y, sigma)[-1])
+
+    def _terms(self, y, sigma):
+        y = _checks.example("y", y, self.means.shape[1:])
+        weights, means, spectrum, eigenvalues = jax.tree.map(lambda leaf: leaf.astype(y.dtype), _leaves(self))
+        variance = jnp.square(jnp.asarray(sigma, y.dtype))
+        u = y.reshape(1, -1) - means.reshape(means.shape[0], -1)
+        squares = jnp.sum(u * spectral.apply(_inverse, spectrum, (variance,), u), axis=1)
+        log_determinants = jnp.sum(jnp.log(2 * jnp.pi * (eigenvalues + variance)), axis=1)
+        return u, variance, spectrum, jnp.log(weights) - 0.5 * squares - 0.5 * log_determinants
+
+
+@_pytree.dataclass
+class Atoms:
+    """Point masses: `x = points[i]` with probability `weights[i]`.
+
+    Args:
+        points: `(k, *shape)`; in one dimension `(k, 1)`.
+        weights: `(k,)`, positive, summing to one; `None` for equal weights.
+
+    Raises:
+        ValueError: if shapes do not fit, points are not finite, or weights are no probabilities.
+    """
+
+    points: Real[ArrayLike, "k *shape"]
+    weights: Real[ArrayLike, " k"] | None = None
+
+    def __post_init__(self):
+        set_floats(self, "points")
+        _checks.examples("points", self.points)
+        if self.weights is None:
+            count = self.points.shape[0]
+            object.__setattr__(self, "weights", jnp.full(count, 1 / count, self.points.dtype))
+        set_floats(self, "weights")
+        _check_weights(self.weights, self.points, "points")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.points.shape[1:]
+
+    @property
+    def mean(self) -> Float[Array, " d"]:
+        """`sum_i w_i x_i`."""
+        return _dot(self.weights, self._flat)
+
+    @property
+    def covariance(self) -> Float[Array, "d d"]:
+        """`sum_i w_i (x_i - mean)(x_i - mean)^T`."""
+        spread = self._flat - self.mean[None]
+        return _dot(spread.T * self.weights[None], spread)
+
+    def moments(self, order: int) -> Float[Array, " {order}+1"]:
+        """Raw moments `E[x**k] = sum_i w_i x_i**k`, k = 0 to `order`, in one dimension."""
+        _check_one_dimensional(self.shape)
+        return jnp.stack([jnp.sum(self.weights * self._flat[:, 0] ** k) for k in range(check_order(order) + 1)])
+
+    def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n *shape"]:
+        """Draw `n` independent examples."""
+        return self.points[jax.random.categorical(key, jnp.log(self.weights), shape=(n,))]
+
+    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
+        """Log-probability (not density) of exactly `x`, in nats; `-inf` if `x` is none of the points."""
+        x = _checks.example("x", x, self.shape)
+        here = jnp.all(self._flat.astype(x.dtype) == x.reshape(1, -1), axis=1)
+        return jnp.log(jnp.sum(jnp.where(here, self.weights.astype(x.dtype), 0.0)))
+
+    def posterior_mean(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """`sum_i w_i(y) x_i`, `w(y) = softmax_i(log w_i - |y - x_i|^2 / (2 sigma^2))`."""
+        y = _checks.example("y", y, self.shape)
+        points, weights = self._flat.astype(y.dtype), self.weights.astype(y.dtype)
+        flat = y.reshape(1, -1)
+        nearest = points[jnp.argmin(jnp.sum(jnp.square(flat - points), axis=1))][None]
+        # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2): exact where the two distances are nearly equal.
+        excess = 2 * jnp.sum((nearest - points) * (flat - 0.5 * (nearest + points)), axis=1)
+        log_weights = jnp.log(weights) - excess / (2 * jnp.square(jnp.asarray(sigma, y.dtype)))
+        return _dot(_softmax(log_weights), points).reshape(self.shape)
+
+    def denoiser(self) -> BayesDenoiser:
+        """The Bayes-optimal denoiser."""
+        return BayesDenoiser(self)
+
+    @property
+    def _flat(self):
+        return self.points.reshape(self.points.shape[0], -1)
+
+
+def _check_weights(weights, points, points_name):
+    if points.ndim < 2 or 0 in points.shape or weights.shape != points.shape[:1]:
+        raise ValueError(
+            f"need {points_name} (k, *shape), (k, 1) in one dimension, and weights (k,); got {points.shape} and "
+            f"{weights.shape}"
+        )
+    for name, values in ((points_name, points), ("weights", weights)):
+        if not _checks.is_finite(values):
+            raise ValueError(f"{name} must be finite, got {values}")
+    known = _checks.known(weights)
+    if known is not None and not ((known > 0).all() and abs(known.sum() - 1) <= 1e-5):
+        raise ValueError(f"weights must be positive and sum to one, got {weights} (sum {weights.sum()})")
+
+
+def _check_one_dimensional(shape):
+    if shape != (1,):
+        raise ValueError(f"moments are those of one-dimensional targets, with examples of shape (1,), not {shape}")
+
+
+def _leaves(denoiser):
+    return denoiser.weights, denoiser.means, denoiser.spectrum, denoiser.eigenvalues
+
+
+def _softmax(log_weights):
+    shifted = log_weights - jax.lax.stop_gradient(log_weights.max())
+    # Compiled, the subtraction may be fused with what made its operands and exceed 0 by their rounding: cut there, by
+    # `where`, because the derivative of `minimum` at a tie, which the largest weight is, is one half.
+    weights = jnp.exp(jnp.where(shifted > 0, 0.0, shifted))
+    return weights / weights.sum()
+
+
+def _inverse(values, variance):
+    return 1 / (values + variance)
+
+
+def _dot(a, b):
+    return jnp.matmul(a, b, precision="highest")

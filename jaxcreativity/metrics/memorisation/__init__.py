@@ -1,0 +1,1 @@
+"""Novelty: how far samples are from the training images, whole, as blends, and in patches."""

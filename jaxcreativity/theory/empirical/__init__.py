@@ -1,0 +1,14 @@
+"""No constraint: the posterior mean over the training images, which memorises them, and its smoothed relative.
+
+| name                | closed form                                              | generates                       | source                     |
+|---------------------|----------------------------------------------------------|---------------------------------|----------------------------|
+| `EmpiricalDenoiser` | `sum_i w_i x_i`, `w = softmax_i(-|y - x_i|^2 / 2s^2)`    | training images                 | theory section 1           |
+| `SmoothedDenoiser`  | the same, averaged over Gaussian perturbations of y      | barycentres of training images  | Scarvelis et al. (2023)    |
+| `smooth`            | makes a `SmoothedDenoiser` of a training set             |                                 |                            |
+"""
+
+from jaxcreativity.theory.empirical.exact import EmpiricalDenoiser
+from jaxcreativity.theory.empirical.smoothed import SmoothedDenoiser
+from jaxcreativity.theory.empirical.smoothed import fit as smooth
+
+__all__ = ["EmpiricalDenoiser", "SmoothedDenoiser", "smooth"]

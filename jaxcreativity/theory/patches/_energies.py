@@ -1,0 +1,161 @@
+"""Energies of query patches and key patches, from matrix products of a tile at a time.
+
+`|u - v|^2 = |u|^2 - 2 u v + |v|^2`, and a product of all patches of two images repeats itself: a window is a stack of
+strips one pixel high, and a strip is in as many windows as these have rows. So one product compares all strips, with
+k times fewer operations than all k x k windows, and k additions, down both windows at once, give the energies.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxcreativity._numerics.windows import Windows
+from jaxcreativity.theory.patches._keys import KeyImages
+
+Precision = Literal["tensorfloat32", "bfloat16"]
+"""What the entries of patches are rounded to before they are multiplied."""
+
+MANTISSA_BITS = {"tensorfloat32": 10, "bfloat16": 7}
+
+SMALL, LARGE = 2**19, 2**21
+"""Energies held at once that stay within the cache of a CPU's core, or of the CPU; accelerators hold more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """The windows of an image in tiles of some columns, each to be compared with the windows of a chunk of images.
+
+    Made by `of`.
+
+    Args:
+        strips: `(tiles, entries, strips)`; those of a tile by row and then by column.
+        height: height of a strip: 1, or that of a window.
+        queries: windows of the image.
+        keys: windows of the training images.
+        chunk_size: training images in a chunk, if the source does not say.
+        weights: `(entries,)` what squared differences are multiplied by, for strips as high as windows; or `None`.
+        precision: what entries are rounded to before they are multiplied, or `None`.
+    """
+
+    strips: Array
+    height: int
+    queries: Windows
+    keys: Windows
+    chunk_size: int
+    weights: Array | None
+    precision: Precision | None
+
+    @classmethod
+    def of(
+        cls,
+        y: Float[Array, "height width c"],
+        queries: Windows,
+        keys: Windows,
+        source: KeyImages,
+        *,
+        height: int,
+        size: int,
+        weights: Float[Array, " entries"] | None = None,
+        precision: Precision | None = None,
+    ) -> "Tiles":
+        """All windows of `y`, in tiles of `SMALL` or `LARGE` size."""
+        size = _on_device(size)
+        num_columns, products = queries.shape[1], _products(queries, keys, height)
+        chunk_size = source.chunk_size or max(1, size // products)
+        num_tiles = min(num_columns, -(-products * chunk_size // size))
+        width = -(-num_columns // num_tiles)
+        columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
+        strips = jnp.transpose(queries.strips(y[None], height)[0][columns], (0, 3, 2, 1))
+        strips = strips.reshape(*strips.shape[:2], -1)
+        return cls(strips, height, queries, keys, chunk_size, weights, precision)
+
+    @property
+    def width(self) -> int:
+        """Columns of windows in a tile."""
+        return self.strips.shape[2] // self.queries.num_strips(self.height)
+
+    @property
+    def q(self) -> int:
+        """Windows in a tile."""
+        return self.queries.shape[0] * self.width
+
+    def energies(
+        self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"], factor: Float[ArrayLike, ""] = 1.0
+    ) -> Callable[[Float[Array, "entries strips"]], Float[Array, "columns h q"]]:
+        """Function of one tile: energies of all keys, by column of windows, and the tile's queries.
+
+        They are `factor (|v|^2 - 2 u v + penalty)`, the factor at no cost.
+        """
+        num_rows, (h, w) = self.queries.shape[0], self.keys.shape
+        keys = self.keys.strips(images, self.height)
+        num_strips, entries = keys.shape[2:]
+        keys = keys.reshape(-1, entries)
+        weighted = keys if self.weights is None else keys * self.weights[None]
+        norms = jnp.sum(weighted * keys, axis=-1)
+        penalty = factor * jnp.repeat(penalty, w).reshape(-1, 1, 1)
+
+        def of_tile(strips):
+            products = _energies(weighted, norms, strips, factor, self.precision)
+            products = products.reshape(-1, num_strips, strips.shape[1])
+            # Row i of both windows: i strips further for a key, i times `width` further for a query.
+            of_rows = (
+                products[:, i : i + h, i * self.width : (i + num_rows) * self.width]
+                for i in range(self.keys.size[0] - self.height + 1)
+            )
+            return functools.reduce(jnp.add, of_rows) + penalty
+
+        return of_tile
+
+    def on_grid(self, tree):
+        """Arrays `(tiles, ..., q)` as `(rows, columns, ...)` of the image's windows."""
+        num_rows, num_columns = self.queries.shape
+        tile, column = np.divmod(np.arange(num_columns), self.width)
+        place = self.width * np.arange(num_rows)[:, None] + column
+        return jax.tree.map(lambda x: x[tile, ..., place], tree)
+
+
+def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
+    """Number of examples that fill a small tile together; 1 if one fills several."""
+    return max(1, _on_device(SMALL) // max(1, _products(queries, keys, 1) * num_images))
+
+
+def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
+    """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type."""
+    if precision is None:
+        return jnp.matmul(a, b, precision="highest")
+    if precision == "bfloat16":
+        return jnp.matmul(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16), preferred_element_type=a.dtype)
+    # Rounded here, so that every backend, whatever it multiplies with, returns the same.
+    a, b = (jax.lax.reduce_precision(x, 8, MANTISSA_BITS[precision]) for x in (a, b))
+    return jnp.matmul(a, b, precision=precision)
+
+
+def _energies(
+    keys: Float[Array, "keys d"],
+    norms: Float[Array, " keys"],
+    queries: Float[Array, "d q"],
+    factor: Float[ArrayLike, ""],
+    precision: Precision | None,
+) -> Float[Array, "keys q"]:
+    """`factor (|v|^2 - 2 u v)`."""
+    if precision is not None:
+        return factor * (product(keys, -2 * queries, precision) + norms[:, None])
+    # As one product: a row (v, |v|^2) a key, a column factor (-2 u, 1) a query.
+    rows = jnp.concatenate([keys, norms[:, None]], axis=1)
+    columns = factor * jnp.concatenate([-2 * queries, jnp.ones_like(queries[:1])])
+    return product(rows, columns, precision)
+
+
+def _products(queries, keys, height) -> int:
+    """Products of strips of queries with strips of one image."""
+    return keys.shape[1] * keys.num_strips(height) * queries.shape[1] * queries.num_strips(height)
+
+
+def _on_device(size) -> int:
+    return size if jax.default_backend() == "cpu" else 2**25

@@ -1,0 +1,75 @@
+"""The training images that a patch denoiser compares with, in chunks."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxcreativity import _pytree
+from jaxcreativity._numerics import streaming
+
+MASKED = 1e18
+"""Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
+
+
+@_pytree.dataclass
+class KeyImages:
+    """The training images, and which of them count.
+
+    Args:
+        data: images.
+        mean: what is subtracted from every pixel before patches are compared.
+        valid: which images count.
+        log_weights: logarithm of how much they count, or `None` for all the same.
+        chunk_size: images held at once; need not divide their number. By default as many as suit the caller.
+        turned: whether rows and columns are exchanged.
+    """
+
+    data: Float[Array, "n height width c"]
+    mean: Float[Array, "c"]
+    valid: Bool[Array, " n"]
+    log_weights: Float[Array, " n"] | None = None
+    chunk_size: int | None = _pytree.static(default=None)
+    turned: bool = _pytree.static(default=False)
+
+    def transposed(self) -> "KeyImages":
+        """The same images, rows and columns exchanged."""
+        return dataclasses.replace(self, turned=not self.turned)
+
+    def penalty(self, temperature: Float[Array, ""]) -> Float[Array, " n"]:
+        """What is added to the energies of each image: `-T log(weight)`, and `MASKED` if it does not count."""
+        weighted = jnp.zeros((), self.mean.dtype) if self.log_weights is None else -temperature * self.log_weights
+        return jnp.where(self.valid, weighted, MASKED)
+
+    def scan(self, one_chunk, carry, temperature, chunk_size):
+        """Fold `one_chunk(carry, images, penalty, first) -> carry` over chunks of centred images.
+
+        Of `chunk_size` images, if the source does not say otherwise.
+        """
+        n = self.data.shape[0]
+        penalty = self.penalty(temperature)
+        num_chunks = -(-n // (self.chunk_size or chunk_size))
+        chunk = -(-n // num_chunks)
+
+        @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
+        def body(carry, start):
+            # The last chunk is moved back to end with the data; images already seen do not count again.
+            first = jnp.minimum(start, n - chunk)
+            cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk)  # noqa: E731
+            new = jnp.where(first + jnp.arange(chunk) >= start, cut(penalty), MASKED)
+            return one_chunk(carry, self.centred(cut(self.data)), new, first), None
+
+        return jax.lax.scan(body, carry, chunk * jnp.arange(num_chunks))[0]
+
+    def centred(self, images: Array) -> Array:
+        """Some of the images, less the mean."""
+        images = jnp.swapaxes(images, -3, -2) if self.turned else images
+        return images.astype(self.mean.dtype) - self.mean.reshape((1,) * (images.ndim - 1) + (-1,))
+
+
+def no_keys(queries: tuple[int, ...], channels: int, dtype) -> streaming.Partial:
+    """What a sum over keys starts from."""
+    return streaming.Partial(
+        jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype)
+    )

@@ -1,0 +1,106 @@
+"""Locality that comes from the covariance of the data: every output entry has a window of its own shape."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Bool, Float
+
+from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics import streaming
+from jaxcreativity.denoiser import NoiseLevel
+
+_FLAT = 1e-6
+"""Share of the largest variance below which an entry counts as constant."""
+
+
+@_pytree.dataclass
+class MaskedDenoiser:
+    """Softmax-mean over the images, distances taken over the entries that the Wiener filter of an output entry uses.
+
+    With W = S (S + sigma^2 I)^-1 for the data's covariance S and M_mn = W_mn / W_mm, entry m of the output (pixel and
+    channel) is
+
+        x_hat_m = sum_i w_i x_i[m],   w = softmax_i(-sum_{n in B_m} (y_n - x_in)^2 / (2 sigma^2)),
+
+    B_m the n with `|M_mn| >= threshold * max |M|`, m itself among them. Entries of almost no variance, whose W_mm would
+    make the maximum explode, are left out of it, and their B_m is {m}. Made by `fit`.
+
+    `batch_size` reproduces the published code: the softmax is normalised within every run of so many images, and the
+    means are averaged over the runs. The exact softmax (`None`) does not depend on such a choice.
+
+    Source: Lukoianov et al. (2025, arXiv 2509.09672); theory section 5.
+    """
+
+    data: Float[Array, "n *shape"]
+    eigenvalues: Float[Array, " d"]
+    eigenvectors: Float[Array, "d d"]
+    threshold: Float[Array, ""]
+    chunk_size: int | None = _pytree.static(default=None)
+    batch_size: int | None = _pytree.static(default=None)
+
+    def masks(self, sigma: NoiseLevel) -> Bool[Array, "d d"]:
+        """Row m: the entries in B_m."""
+        variance = jnp.square(jnp.asarray(sigma, self.eigenvalues.dtype))
+        gains = self.eigenvalues / (self.eigenvalues + variance)
+        W = jnp.matmul(self.eigenvectors * gains[None], self.eigenvectors.T, precision="highest")
+        variances = jnp.sum(jnp.square(self.eigenvectors) * self.eigenvalues[None], axis=1)
+        varies = (variances > _FLAT * variances.max())[:, None]
+        M = jnp.where(varies, jnp.abs(W) / jnp.where(varies, jnp.diag(W)[:, None], 1.0), 0.0)
+        return (varies & (self.threshold * M.max() <= M)) | jnp.eye(len(W), dtype=bool)
+
+    def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+        """Estimate `x` from `y`."""
+        y = _checks.example("y", y, self.data.shape[1:])
+        temperature = streaming.as_temperature(sigma, y.dtype)
+        masks = self.masks(sigma).astype(y.dtype)
+        flat = self.data.reshape(len(self.data), -1).astype(y.dtype)
+
+        def mean(images, chunk_size):
+            def chunk_terms(indices):
+                squares = jnp.square(images[indices] - y.reshape(1, -1))
+                return jnp.matmul(masks, squares.T, precision="highest"), images[indices]
+
+            return streaming.streaming_mean(chunk_terms, len(images), chunk_size, temperature, "dn,nd->d")
+
+        if not self.batch_size:
+            return mean(flat, self.chunk_size or len(flat)).reshape(y.shape)
+        batches = [flat[i : i + self.batch_size] for i in range(0, len(flat), self.batch_size)]
+        return jnp.mean(jnp.stack([mean(batch, len(batch)) for batch in batches]), axis=0).reshape(y.shape)
+
+
+def fit(
+    x: Float[ArrayLike, "n *shape"],
+    threshold: float = 0.02,
+    *,
+    normalisation: Literal["exact", "per_batch"] = "exact",
+    batch_size: int | None = None,
+    chunk_size: int | None = None,
+) -> MaskedDenoiser:
+    """Masked denoiser of a training set.
+
+    Args:
+        x: `(n, *shape)`.
+        threshold: share of the largest |M| from which an entry belongs to the window; published 0.005 to 0.05.
+        normalisation: `"exact"`, or `"per_batch"`: the published code's average of softmaxes over `batch_size` images.
+        batch_size: for `"per_batch"` only.
+        chunk_size: images compared at once with `"exact"`.
+
+    Raises:
+        ValueError: for fewer than two images or bad data, `threshold` outside (0, 1], sizes below 1, an unknown
+            normalisation, or a `batch_size` that does not go with it.
+    """
+    x = _checks.examples("x", x, min_count=2)
+    _checks.choice("normalisation", normalisation, ("exact", "per_batch"))
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must lie in (0, 1], got {threshold}")
+    if (batch_size is not None) != (normalisation == "per_batch"):
+        raise ValueError(f"batch_size goes with normalisation 'per_batch' only, got {batch_size} and {normalisation!r}")
+    for name, size in (("batch_size", batch_size), ("chunk_size", chunk_size)):
+        if size is not None:
+            _checks.positive_int(name, size)
+    flat = x.reshape(x.shape[0], -1)
+    centred = flat - flat.mean(axis=0, keepdims=True)
+    covariance = jnp.matmul(centred.T, centred, precision="highest") / x.shape[0]
+    values, vectors = jnp.linalg.eigh(jax.lax.stop_gradient(covariance))  # masks are steps: no derivative
+    return MaskedDenoiser(x, jnp.maximum(values, 0), vectors, jnp.asarray(threshold, x.dtype), chunk_size, batch_size)

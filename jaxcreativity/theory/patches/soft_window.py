@@ -1,0 +1,165 @@
+"""Patch denoisers whose window has no edge, so that its size can be fitted by gradient.
+
+The energy of query pixel q and source pixel q' is a weighted sum over offsets,
+
+    E = sum_delta exp(-|delta|^2 / (2 l^2)) |y_{q + delta} - x_{q' + delta}|^2,
+
+with a length l(sigma), in pixels, in place of the hard windows of `theory.local` (weights 1 inside, 0 outside).
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float
+
+from jaxcreativity import _checks, _pytree, trajectory
+from jaxcreativity._numerics import streaming
+from jaxcreativity.denoiser import Denoiser, NoiseLevel
+from jaxcreativity.theory.patches._pixels import local_means
+from jaxcreativity.theory.patches._posterior import patch_means
+from jaxcreativity.theory.patches.local import LocalDenoiser
+
+
+@_pytree.dataclass
+class SoftWindowDenoiser:
+    """`LocalDenoiser` with Gaussian weights on the offsets; differentiable in the lengths.
+
+    Args:
+        data: `(n, height, width, channels)`.
+        log_lengths: logarithm of l at each of `sigmas`, linear in log(sigma) between them and constant beyond.
+        sigmas: positive noise levels, strictly decreasing.
+        equivariant: whether all positions of the images are compared, windows wrapping (ELS), or only the same (LS),
+            windows cut at the border.
+        largest: side of the square of offsets that is looked at if equivariant, odd; all by default.
+        chunk_size: images compared at once.
+
+    Raises:
+        ValueError: for bad data, levels that do not decrease or have not one length each, an even or too large square.
+    """
+
+    data: Float[ArrayLike, "n height width channels"]
+    log_lengths: Float[ArrayLike, " levels"]
+    sigmas: Float[ArrayLike, " levels"]
+    equivariant: bool = _pytree.static(default=True)
+    largest: int | None = _pytree.static(default=None)
+    chunk_size: int | None = _pytree.static(default=None)
+
+    def __post_init__(self):
+        for name in ("data", "log_lengths", "sigmas"):
+            object.__setattr__(self, name, jnp.asarray(getattr(self, name)))
+        if self.sigmas.ndim != 1 or self.log_lengths.shape != self.sigmas.shape or not self.sigmas.size:
+            raise ValueError(
+                "log_lengths must have one entry for each of sigmas, "
+                f"got {self.log_lengths.shape} and {self.sigmas.shape}"
+            )
+        levels = _checks.known(self.sigmas)
+        if levels is not None and not ((levels > 0).all() and (np.diff(levels) < 0).all()):
+            raise ValueError(f"sigmas must be positive and strictly decreasing, got {levels}")
+        self._hard()  # checks the rest
+
+    def length(self, sigma: NoiseLevel) -> Float[Array, ""]:
+        """Length l at one noise level, in pixels."""
+        levels = jnp.log(self.sigmas[::-1])
+        return jnp.exp(jnp.interp(jnp.log(jnp.asarray(sigma, levels.dtype)), levels, self.log_lengths[::-1]))
+
+    def __call__(
+        self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
+    ) -> Float[Array, "height width channels"]:
+        """Estimate `x` from `y`."""
+        hard = self._hard()
+        y = _checks.example("y", y, self.data.shape[1:])
+        source = hard.source(y.dtype)
+        u = source.centred(y)
+        temperature = streaming.as_temperature(sigma, y.dtype)
+        length = self.length(sigma).astype(y.dtype)
+        weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
+        if not self.equivariant:
+            bands = (weight(jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype)) for n in u.shape[:2])
+            mean = local_means(u, source, temperature, *bands).mean
+        else:
+            queries, keys = hard.queries_and_keys()
+            rows, columns = (
+                weight(jnp.arange(size, dtype=y.dtype) - centre)
+                for size, centre in zip(keys.size, keys.centre, strict=True)
+            )
+            weights = jnp.repeat(jnp.outer(rows, columns).ravel(), u.shape[2])
+            mean = patch_means(u, queries, keys, source, temperature, weights=weights)
+        return mean + source.mean.reshape(1, 1, -1)
+
+    def _hard(self) -> LocalDenoiser:
+        boundary = "circular" if self.equivariant else "zero"
+        size = self.largest or 2 * max(self.data.shape[1:3]) - 1
+        return LocalDenoiser(
+            self.data, size, equivariant=self.equivariant, boundary=boundary, chunk_size=self.chunk_size
+        )
+
+
+def fit_lengths(
+    network: Denoiser,
+    data: Float[ArrayLike, "n height width channels"],
+    sigmas: Float[ArrayLike, " levels"],
+    zs: Float[ArrayLike, "m height width channels"],
+    *,
+    start: float = 1.5,
+    num_steps: int = 30,
+    learning_rate: float = 0.15,
+    **options,
+) -> tuple[SoftWindowDenoiser, Float[Array, " positive_levels"]]:
+    """Fit l(sigma) to a network's outputs on its own trajectories, by Adam on log(l): no grid search.
+
+    At every level the loss is `mean |D_l(y, sigma) - network(y, sigma)|^2` over the network's states y there, which are
+    what the sampler will see. Levels are fitted from low noise to high, each from the length before.
+
+    Args:
+        network: any denoiser.
+        data: training images.
+        sigmas: noise grid.
+        zs: noises that the trajectories start from.
+        start: length that the fit starts from at the lowest level, in pixels.
+        num_steps: optimiser steps per level.
+        learning_rate: of Adam, i.e. about the largest change of log(l) in one step.
+        **options: those of `SoftWindowDenoiser`.
+
+    Returns:
+        The fitted denoiser, and the loss at every positive level.
+
+    Raises:
+        ValueError: for a bad grid, `start <= 0`, or what `SoftWindowDenoiser` rejects.
+    """
+    grid = _checks.noise_grid(sigmas)
+    zs = _checks.examples("zs", zs, ndim=4)
+    if not start > 0:
+        raise ValueError(f"start must be positive, a length in pixels, got {start}")
+    _checks.positive_int("num_steps", num_steps)
+    levels = grid[:-1].astype(zs.dtype)
+    states = jax.jit(jax.vmap(trajectory, (None, 0, None)))(network, zs, grid)[:, :-1]
+    outputs = jax.jit(jax.vmap(jax.vmap(network), (0, None)))(states, levels)
+    optimizer = optax.adam(learning_rate)
+    denoiser = SoftWindowDenoiser(data, jnp.log(jnp.full(1, start, zs.dtype)), jnp.ones(1, zs.dtype), **options)
+
+    @jax.jit
+    def fit_level(log_length, denoiser, ys, targets, sigma):
+        def loss(log_length):
+            at_level = dataclasses.replace(denoiser, log_lengths=log_length[None])
+            one = lambda pair: jnp.mean(jnp.square(at_level(pair[0], sigma) - pair[1]))  # noqa: E731
+            return jnp.mean(jax.lax.map(one, (ys, targets)))
+
+        def step(carry, _):
+            log_length, state = carry
+            value, gradient = jax.value_and_grad(loss)(log_length)
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(log_length, updates), state), (value, log_length)
+
+        _, (values, tried) = jax.lax.scan(step, (log_length, optimizer.init(log_length)), length=num_steps)
+        best = jnp.argmin(values)
+        return tried[best], values[best]
+
+    log_length, fitted = denoiser.log_lengths[0], []
+    for i in reversed(range(len(levels))):
+        log_length, value = fit_level(log_length, denoiser, states[:, i], outputs[:, i], levels[i])
+        fitted.append((log_length, value))
+    log_lengths, losses = (jnp.stack(column[::-1]) for column in zip(*fitted, strict=True))
+    return SoftWindowDenoiser(data, log_lengths, levels, **options), losses

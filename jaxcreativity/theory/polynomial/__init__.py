@@ -1,0 +1,55 @@
+"""Polynomial denoisers of degree p: laws that the target's moments up to order 2p decide.
+
+| name                                                              | what                                                              |
+|-------------------------------------------------------------------|-------------------------------------------------------------------|
+| `fit`, `from_moments`, `tabulate`                                 | the best polynomial of a data set, or of a law's moments          |
+| `PolynomialDenoiser`                                              | each coordinate on its own (pixels, principal coordinates)        |
+| `VolterraDenoiser`                                                | all monomials of an image (`"joint"`) or of a patch (`"patch"`)   |
+| `density`, `log_density`, `cdf`, `marginal_density`,              | the law that a finite schedule generates                          |
+| `generated_moments`, `expected_log_likelihood`                    |                                                                   |
+| `diverging_probability`                                           | the share of seeds that diverge on the way                        |
+| `limit_density`, `moebius_map`, `bernoulli_map`                   | many steps                                                        |
+| `blow_up_probability`, `blow_up_seeds`                            | many steps: the seeds that reach infinity                         |
+| `langevin_density`                                                | the law at which Langevin dynamics would end                      |
+
+Source: Levine & Weiss (2026); theory section 3.
+"""
+
+from jaxcreativity.theory.polynomial.blow_up import blow_up_probability, blow_up_seeds
+from jaxcreativity.theory.polynomial.fitting import BASES, Basis, fit, from_moments, tabulate
+from jaxcreativity.theory.polynomial.flow import bernoulli_map, limit_density, moebius_map
+from jaxcreativity.theory.polynomial.langevin import langevin_density
+from jaxcreativity.theory.polynomial.pushforward import (
+    cdf,
+    density,
+    diverging_probability,
+    expected_log_likelihood,
+    generated_moments,
+    log_density,
+    marginal_density,
+)
+from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser
+from jaxcreativity.theory.polynomial.volterra import VolterraDenoiser
+
+__all__ = [
+    "BASES",
+    "Basis",
+    "PolynomialDenoiser",
+    "VolterraDenoiser",
+    "bernoulli_map",
+    "blow_up_probability",
+    "blow_up_seeds",
+    "cdf",
+    "density",
+    "diverging_probability",
+    "expected_log_likelihood",
+    "fit",
+    "from_moments",
+    "generated_moments",
+    "langevin_density",
+    "limit_density",
+    "log_density",
+    "marginal_density",
+    "moebius_map",
+    "tabulate",
+]
