@@ -11,7 +11,7 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
 from jaxcreativity.denoiser import Scalar
@@ -107,12 +107,6 @@ def grid(schedule: Schedule, num_steps: int) -> Float[Array, " {num_steps}+1"]:
     time = jnp.where(ends_at_zero, 1 - steps / num_steps, 1 - steps / max(num_steps - 1, 1))
     levels = jnp.append(schedule(time), 0.0)
     return _checks.noise_grid(levels)
-
-
-def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Scalar) -> Int[Array, ""]:
-    """Index of the entry of `levels` that is nearest to `sigma` in ratio (both positive)."""
-    levels = jnp.asarray(levels, dtype=jnp.result_type(float))
-    return jnp.argmin(jnp.abs(jnp.log(levels) - jnp.log(jnp.asarray(sigma, levels.dtype))))
 
 
 def _cosine(t, period):

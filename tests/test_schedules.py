@@ -96,12 +96,6 @@ def test_constants_of_traced_code():
         assert jax.eval_shape(lambda make=make: schedules.grid(make(), 4)).shape == (5,)
 
 
-def test_nearest_level_is_nearest_in_ratio():
-    levels = np.array([8.0, 2.0, 0.5])
-    for sigma, index in [(100.0, 0), (4.1, 0), (3.9, 1), (1.01, 1), (0.99, 2), (1e-4, 2)]:
-        assert schedules.nearest_level(levels, sigma) == index
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [

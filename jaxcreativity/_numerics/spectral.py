@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Real
 
 from jaxcreativity import _pytree
+from jaxcreativity._numerics.arithmetic import dot
 
 SpectralFunction: TypeAlias = Callable[..., jax.Array]
 """`(eigenvalues, *parameters) -> values`, elementwise in the eigenvalues; a module-level function."""
@@ -84,10 +85,10 @@ def _apply_block_jvp(function, primals, tangents):
     if not is_zero(columns_dot):
         rotated_dot = rotated_dot + gains[:, None] * _unrotate(spectrum.vectors, columns_dot)
     if not is_zero(spectrum_dot.matrix):
-        matrix_dot = _unrotate(spectrum.vectors, _dot(spectrum_dot.matrix, spectrum.vectors))
+        matrix_dot = _unrotate(spectrum.vectors, dot(spectrum_dot.matrix, spectrum.vectors))
         differences = _divided_differences(function, spectrum.values, parameters)
         values_once = _first_order_only(differences, spectrum.matrix)
-        rotated_dot = rotated_dot + _dot(values_once * matrix_dot, rotated)
+        rotated_dot = rotated_dot + dot(values_once * matrix_dot, rotated)
     return out, _rotate(spectrum.vectors, rotated_dot)
 
 
@@ -127,13 +128,9 @@ def _first_order_only_jvp(primals, tangents):
     return primals[0], differences_dot
 
 
-def _dot(a, b):
-    return jnp.matmul(a, b, precision="highest")
-
-
 def _rotate(vectors, columns):
-    return _dot(vectors, columns)
+    return dot(vectors, columns)
 
 
 def _unrotate(vectors, columns):
-    return _dot(vectors.conj().T, columns)
+    return dot(vectors.conj().T, columns)

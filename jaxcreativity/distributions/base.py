@@ -82,12 +82,6 @@ def set_scalars(node: Any, *names: str, positive: bool = False) -> None:
             raise ValueError(f"{name} must be a {'positive, ' if positive else ''}finite scalar, got {value}")
 
 
-def sqrt(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Square root; its derivative at 0, which is infinite, is taken as 0: a variance of 0 stays 0."""
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1.0)), 0.0)
-
-
 def wiener_gain(values: Float[Array, "*shape"], variance: Float[Array, ""]) -> Float[Array, "*shape"]:
     """`lambda / (lambda + sigma^2)`."""
     return values / (values + variance)

@@ -6,6 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import spectral
+from jaxcreativity._numerics.arithmetic import safe_sqrt
 
 
 @_pytree.dataclass
@@ -36,7 +37,7 @@ class Gaussian:
         """Draw `n` independent vectors."""
         noise = jax.random.normal(key, (n, *self.mean.shape), self.mean.dtype)
         root = spectral.decompose(self.covariance[None])
-        return self.mean[None] + spectral.apply(_sqrt, root, (), noise.T[None])[0].T
+        return self.mean[None] + spectral.apply(safe_sqrt, root, (), noise.T[None])[0].T
 
     def log_prob(self, x: Float[ArrayLike, " d"]) -> Float[Array, ""]:
         """Log-density at one vector, in nats; with a singular covariance, `inf` or `-inf`."""
@@ -74,15 +75,11 @@ def wasserstein2(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
     below about `1e-3 sqrt(tr C)` are rounding.
     """
     d = p.mean.shape[0]
-    root = spectral.apply(_sqrt, spectral.decompose(p.covariance[None]), (), jnp.eye(d, dtype=p.mean.dtype)[None])[0]
+    root = spectral.apply(safe_sqrt, spectral.decompose(p.covariance[None]), (), jnp.eye(d, dtype=p.mean.dtype)[None])[
+        0
+    ]
     product = jnp.linalg.multi_dot([root, q.covariance, root], precision="highest")
     values = jnp.linalg.eigvalsh(0.5 * (product + product.T))
-    cross = jnp.sum(_sqrt(jnp.maximum(values, 0.0)))
+    cross = jnp.sum(safe_sqrt(jnp.maximum(values, 0.0)))
     squared = jnp.sum(jnp.square(p.mean - q.mean)) + jnp.trace(p.covariance) + jnp.trace(q.covariance) - 2 * cross
-    return _sqrt(jnp.maximum(squared, 0.0))
-
-
-def _sqrt(values):
-    # The derivative of sqrt at 0 is infinite; at a zero of a variance it is taken as 0.
-    positive = values > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, values, 1.0)), 0.0)
+    return safe_sqrt(jnp.maximum(squared, 0.0))

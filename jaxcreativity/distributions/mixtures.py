@@ -7,8 +7,10 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import spectral
+from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
+from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions.base import BayesDenoiser, check_order, set_floats, sqrt, wiener_gain
+from jaxcreativity.distributions.base import BayesDenoiser, check_order, set_floats, wiener_gain
 
 
 @_pytree.dataclass
@@ -57,14 +59,14 @@ class GaussianMixture:
     @property
     def mean(self) -> Float[Array, " d"]:
         """`sum_k w_k mu_k`."""
-        return _dot(self.weights, self._flat_means)
+        return dot(self.weights, self._flat_means)
 
     @property
     def covariance(self) -> Float[Array, "d d"]:
         """`sum_k w_k (C_k + (mu_k - mu)(mu_k - mu)^T)`."""
         spread = self._flat_means - self.mean[None]
         within = jnp.tensordot(self.weights, self.covariances, axes=1, precision="highest")
-        return within + _dot(spread.T * self.weights[None], spread)
+        return within + dot(spread.T * self.weights[None], spread)
 
     def moments(self, order: int) -> Float[Array, " {order}+1"]:
         """Raw moments `E[x**k]`, k = 0 to `order`, in one dimension: `m_k = mu m_{k-1} + (k - 1) v m_{k-2}` each."""
@@ -73,14 +75,14 @@ class GaussianMixture:
         each = [jnp.ones_like(mu), mu]
         for k in range(2, check_order(order) + 1):
             each.append(mu * each[-1] + (k - 1) * variance * each[-2])
-        return _dot(jnp.stack(each[: order + 1]), self.weights)
+        return dot(jnp.stack(each[: order + 1]), self.weights)
 
     def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n *shape"]:
         """Draw `n` independent examples."""
         key_component, key_noise = jax.random.split(key)
         component = jax.random.categorical(key_component, jnp.log(self.weights), shape=(n,))
         noise = jax.random.normal(key_noise, (n, self._flat_means.shape[1]), self.means.dtype)
-        root = spectral.apply(sqrt, spectral.decompose(self.covariances), (), self._identities)
+        root = spectral.apply(safe_sqrt, spectral.decompose(self.covariances), (), self._identities)
         # One matrix product per component and a choice: the roots of all n chosen components would be n d^2 numbers.
         coloured = jnp.einsum("nd,ked->kne", noise, root, precision="highest")
         chosen = jnp.take_along_axis(coloured, component[None, :, None], axis=0)[0]
@@ -134,7 +136,7 @@ class GaussianMixtureDenoiser:
         probabilities = _softmax(log_joint)
         means = self.means.reshape(u.shape).astype(u.dtype)
         estimates = means + spectral.apply(wiener_gain, spectrum, (variance,), u)
-        return _dot(probabilities, estimates).reshape(self.means.shape[1:])
+        return dot(probabilities, estimates).reshape(self.means.shape[1:])
 
     def log_prob(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, ""]:
         """Log-density of `y = x + sigma * noise`, in nats."""
@@ -182,13 +184,13 @@ class Atoms:
     @property
     def mean(self) -> Float[Array, " d"]:
         """`sum_i w_i x_i`."""
-        return _dot(self.weights, self._flat)
+        return dot(self.weights, self._flat)
 
     @property
     def covariance(self) -> Float[Array, "d d"]:
         """`sum_i w_i (x_i - mean)(x_i - mean)^T`."""
         spread = self._flat - self.mean[None]
-        return _dot(spread.T * self.weights[None], spread)
+        return dot(spread.T * self.weights[None], spread)
 
     def moments(self, order: int) -> Float[Array, " {order}+1"]:
         """Raw moments `E[x**k] = sum_i w_i x_i**k`, k = 0 to `order`, in one dimension."""
@@ -208,13 +210,8 @@ class Atoms:
     def posterior_mean(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
         """`sum_i w_i(y) x_i`, `w(y) = softmax_i(log w_i - |y - x_i|^2 / (2 sigma^2))`."""
         y = _checks.example("y", y, self.shape)
-        points, weights = self._flat.astype(y.dtype), self.weights.astype(y.dtype)
-        flat = y.reshape(1, -1)
-        nearest = points[jnp.argmin(jnp.sum(jnp.square(flat - points), axis=1))][None]
-        # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2): exact where the two distances are nearly equal.
-        excess = 2 * jnp.sum((nearest - points) * (flat - 0.5 * (nearest + points)), axis=1)
-        log_weights = jnp.log(weights) - excess / (2 * jnp.square(jnp.asarray(sigma, y.dtype)))
-        return _dot(_softmax(log_weights), points).reshape(self.shape)
+        log_weights = jnp.log(self.weights.astype(y.dtype))
+        return posterior_mean(y.ravel(), self._flat.astype(y.dtype), sigma, log_weights=log_weights).reshape(self.shape)
 
     def denoiser(self) -> BayesDenoiser:
         """The Bayes-optimal denoiser."""
@@ -258,7 +255,3 @@ def _softmax(log_weights):
 
 def _inverse(values, variance):
     return 1 / (values + variance)
-
-
-def _dot(a, b):
-    return jnp.matmul(a, b, precision="highest")

@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import safe_sqrt
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions.base import BayesDenoiser, set_floats, set_scalars, sqrt, wiener_gain
+from jaxcreativity.distributions.base import BayesDenoiser, set_floats, set_scalars, wiener_gain
 
 
 @_pytree.dataclass
@@ -166,7 +167,7 @@ class Texture:
     def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n h w 1"]:
         """Draw `n` independent images."""
         white = jax.random.normal(key, (n, *self.power_spectrum.shape), self.power_spectrum.dtype)
-        return _filter(white, sqrt(self.power_spectrum)[None])[..., None]
+        return _filter(white, safe_sqrt(self.power_spectrum)[None])[..., None]
 
     def log_prob(self, x: Float[Array, "h w 1"]) -> Float[Array, ""]:
         """Log-density at one image, in nats; where the spectrum is 0 at some frequency, `inf` or `-inf`."""
@@ -197,4 +198,4 @@ def _filter(image, gain):
 
 def _norm(x):
     # The derivative of the norm at 0 is taken as 0.
-    return sqrt(jnp.sum(jnp.square(x)))
+    return safe_sqrt(jnp.sum(jnp.square(x)))

@@ -7,11 +7,11 @@ adds a multiple of y, which goes around the bottleneck.
 from typing import Literal, get_args
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
+from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.networks.embedding import NoiseEmbedding
 
@@ -108,11 +108,8 @@ class Prototypes(nn.Module):
         log_weights = self.param("log_weights", nn.initializers.zeros_init(), shape[:1], y.dtype).astype(y.dtype)
         variance = jnp.square(jnp.asarray(sigma, y.dtype))
         unscaled = y.ravel() * jnp.sqrt(variance + self.sigma_data**2)
-        # Squares of differences, less the smallest before the division: float32 at small sigma needs both.
-        energies = jnp.sum(jnp.square(keys - unscaled[None]), axis=1)
-        energies = energies - jax.lax.stop_gradient(energies.min())
-        weights = jax.nn.softmax(log_weights - energies / (2 * variance))
-        return jnp.matmul(weights, values, precision="highest").reshape(y.shape)
+        mean = posterior_mean(unscaled, keys, sigma, values=values, log_weights=log_weights)
+        return mean.reshape(y.shape)
 
 
 class ShallowMLP(nn.Module):

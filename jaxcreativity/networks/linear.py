@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import fourier
+from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.schedules import nearest_level
 
 _zeros = nn.initializers.zeros_init()
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import hermite
+from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.schedules import nearest_level
 
 
 class PolynomialReadout(nn.Module):

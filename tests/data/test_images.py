@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from jaxcreativity import data
-from jaxcreativity.data import embedded, files, tfds_images
+from jaxcreativity.data import embedded, files, loading, tfds_images
 
 EMBEDDED = {"digits": (1797, (8, 8, 1)), "natural_patches": (12_071, (16, 16, 1)), "faces": (100, (25, 25, 1))}
 every_embedded = pytest.mark.parametrize("name", EMBEDDED)

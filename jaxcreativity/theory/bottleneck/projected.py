@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics.arithmetic import dot
+from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.distributions import Atoms, GaussianMixture
 
@@ -58,12 +59,7 @@ class ProjectedDenoiser:
         codes = dot(data - middle[None], projection.T)
         code = dot(projection, y.ravel() - middle)
 
-        def chunk_terms(indices):
-            chunk, chunk_codes = (data[indices], codes[indices]) if self.chunk_size else (data, codes)
-            return jnp.sum(jnp.square(chunk_codes - code[None]), axis=1), chunk
-
-        temperature = 2 * jnp.square(jnp.asarray(sigma, y.dtype))
-        mean = streaming.streaming_mean(chunk_terms, len(data), self.chunk_size or len(data), temperature)
+        mean = posterior_mean(code, codes, sigma, values=data, chunk_size=self.chunk_size)
         return mean.reshape(y.shape)
 
 
@@ -221,8 +217,3 @@ def _check_projection(projection, d):
 def flatten(x: Float[Array, "n *shape"]) -> Float[Array, "n d"]:
     """Examples as rows."""
     return x.reshape(x.shape[0], -1)
-
-
-def dot(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Matrix product in full precision."""
-    return jnp.matmul(a, b, precision="highest")

@@ -1,10 +1,9 @@
 """No constraint: the Bayes-optimal denoiser of a finite training set, which memorises it."""
 
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
 
 
@@ -15,9 +14,6 @@ class EmpiricalDenoiser:
         D(y, sigma) = sum_i w_i x_i,   w = softmax_i(-|y - x_i|^2 / (2 sigma^2))
 
     Reverse diffusion with it ends at a training image. Source: Kamb & Ganguli (2025), section 3; theory section 1.
-
-    Squared distances are formed from differences, not expanded: their error stays relative to the distance itself,
-    which float32 needs at small `sigma`.
 
     Args:
         data: `(n, *shape)`, floating point.
@@ -39,13 +35,4 @@ class EmpiricalDenoiser:
         """Estimate `x` from `y`."""
         y = _checks.example("y", y, self.data.shape[1:])
         data = self.data.astype(y.dtype).reshape(self.data.shape[0], -1)
-
-        def chunk_terms(indices):
-            chunk = data[indices] if self.chunk_size else data
-            differences = chunk - y.reshape(1, -1)
-            return jnp.sum(jnp.square(differences), axis=1), chunk
-
-        temperature = 2 * jnp.square(jnp.asarray(sigma, y.dtype))
-        num_images = data.shape[0]
-        mean = streaming.streaming_mean(chunk_terms, num_images, self.chunk_size or num_images, temperature)
-        return mean.reshape(y.shape)
+        return posterior_mean(y.ravel(), data, sigma, chunk_size=self.chunk_size).reshape(y.shape)

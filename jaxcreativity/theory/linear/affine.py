@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
 from jaxcreativity.distributions.gaussian import Gaussian
 from jaxcreativity.sampling import step_coefficients
-from jaxcreativity.schedules import nearest_level
 
 
 @_pytree.dataclass

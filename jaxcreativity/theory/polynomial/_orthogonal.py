@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.denoiser import NoiseLevel
 
 
@@ -213,10 +214,10 @@ def _lanczos(alpha, beta, a, b):
 
     def step(vectors, n):
         vector = vectors[n].reshape(p + 1, p + 1)
-        image = (a * _dot(J, vector) + b * _dot(vector, J_noise)).ravel()
-        alpha_n = _dot(vectors[n], image)
+        image = (a * dot(J, vector) + b * dot(vector, J_noise)).ravel()
+        alpha_n = dot(vectors[n], image)
         for _ in range(2):  # once is not enough where two atoms are close (Parlett's "twice is enough")
-            image = image - _dot(vectors.T, _dot(vectors, image))
+            image = image - dot(vectors.T, dot(vectors, image))
         norm2 = jnp.sum(jnp.square(image))
         alive = norm2 > tiny
         norm = jnp.where(alive, jnp.sqrt(jnp.where(alive, norm2, 1.0)), 0.0)
@@ -234,7 +235,7 @@ def _standardised_moments(moments, mean, scale):
     power = np.arange(moments.shape[0])
     lag = np.maximum(power[:, None] - power[None, :], 0)
     choose = np.array([[math.comb(k, j) for j in power] for k in power], float)
-    return _dot(jnp.asarray(choose, moments.dtype) * (-mean) ** lag, moments) / scale**power
+    return dot(jnp.asarray(choose, moments.dtype) * (-mean) ** lag, moments) / scale**power
 
 
 def _hermite_moments(moments):
@@ -246,7 +247,7 @@ def _hermite_moments(moments):
         hermite[k, 1:] = hermite[k - 1, :-1]
         if k > 1:
             hermite[k] -= (k - 1) * hermite[k - 2]
-    return _dot(jnp.asarray(hermite, moments.dtype), moments)
+    return dot(jnp.asarray(hermite, moments.dtype), moments)
 
 
 def _moments(alpha, beta):
@@ -255,8 +256,8 @@ def _moments(alpha, beta):
     J = jnp.diag(jnp.append(alpha, 0.0)) + jnp.diag(beta, 1) + jnp.diag(beta, -1)
     powers = [jnp.zeros(p + 1, alpha.dtype).at[0].set(1)]
     for _ in range(p):
-        powers.append(_dot(J, powers[-1]))
-    return jnp.stack([_dot(powers[k // 2], powers[k - k // 2]) for k in range(1, 2 * p + 1)])
+        powers.append(dot(J, powers[-1]))
+    return jnp.stack([dot(powers[k // 2], powers[k - k // 2]) for k in range(1, 2 * p + 1)])
 
 
 def _refine(alpha, beta, alive, moments):
@@ -336,7 +337,3 @@ def _check_is_distribution(degree, variance, rows, limits):
                     f"matrix is singular), but moments[{2 * k + int(beyond.argmax())}] is not that of these atoms"
                 )
             return
-
-
-def _dot(a, b):
-    return jnp.matmul(a, b, precision="highest")

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.schedules import nearest_level
 from jaxcreativity.theory.polynomial import _orthogonal
 
 

@@ -23,8 +23,8 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics.hermite import MultiIndices, hermite_features, multi_indices, num_features, patches
+from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.schedules import nearest_level
 
 # A Gram matrix of this many features takes 0.8 GB in float64, and there are p + 1 of them.
 MAX_FEATURES = 10_000

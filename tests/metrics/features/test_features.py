@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from jaxcreativity import metrics
-from jaxcreativity.metrics.features import classifier
+from jaxcreativity.metrics.features import classification
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_classifier_features_are_the_layer_before_the_logits_in_units_of_their_s
 @pytest.mark.parametrize("count", [1, 64, 100])
 def test_batches_do_not_change_features(trained, labelled, count, monkeypatch):
     whole = trained(labelled[0][:128])[:count]
-    monkeypatch.setattr(classifier, "_BATCH", 64)
+    monkeypatch.setattr(classification, "_BATCH", 64)
     np.testing.assert_allclose(trained(labelled[0][:count]), whole, atol=1e-5)
 
 
@@ -146,7 +146,7 @@ LABELS = np.array([0, 1, 0, 1, 0, 1])
         (lambda: metrics.features.pca(X[:1], 1), "train needs at least 2"),
         (lambda: metrics.features.pca(X, 2)(X[:, :3]), r"images \(4, 4, 1\), got \(3, 4, 1\)"),
         (lambda: metrics.features.pixels()(X[0]), r"images must have shape \(n, height"),
-        (lambda: fit_few(labels=None), "labels is None: this data set has no labels; use metrics.features.pca"),
+        (lambda: fit_few(labels=None), "labels is None: this data set has no labels; use features.pca"),
         (lambda: fit_few(labels=LABELS[:5]), r"labels must be 6 integers.*got int64 \(5,\)"),
         (lambda: fit_few(labels=LABELS - 1), "integers of at least 0"),
         (lambda: fit_few(labels=LABELS / 2), "got float64"),

@@ -92,7 +92,7 @@ def test_kernel_distance_is_the_brute_force(key):
 def test_blocks_of_the_kernel_matrix_do_not_change_it(key, monkeypatch):
     x, y = two_sets(n=31, m=23, d=4)
     whole = metrics.kernel_distance(x, y, key=key)
-    monkeypatch.setattr("jaxcreativity.metrics.kernel_distance._BLOCK", 7)
+    monkeypatch.setattr(fidelity.kernel, "_BLOCK", 7)
     np.testing.assert_allclose(metrics.kernel_distance(x, y, key=key), whole, rtol=1e-10)
 
 

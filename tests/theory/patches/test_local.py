@@ -96,7 +96,7 @@ def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
     results = lambda: [apply(LocalDenoiser(x, 3, **mode), y, sigma) for sigma in (1.0, 1e-3)]  # noqa: E731
     expected = results()
     for name in ("SMALL", "LARGE"):
-        monkeypatch.setattr(f"jaxcreativity.theory.patch_posterior.{name}", size)
+        monkeypatch.setattr(f"jaxcreativity.theory.patches._posterior.{name}", size)
     jax.clear_caches()
     np.testing.assert_allclose(results(), expected, atol=1e-12)
 
@@ -104,7 +104,7 @@ def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
 @pytest.mark.parametrize("group_size", [1, pytest.param(2, marks=slow)])
 def test_batches_are_examples_one_by_one(digits, monkeypatch, group_size):
     """Values and gradients, where examples are computed alone and where in groups; sigma is batched as well."""
-    monkeypatch.setattr("jaxcreativity.theory.local.examples_at_once", lambda *_: group_size)
+    monkeypatch.setattr("jaxcreativity.theory.patches.local.examples_at_once", lambda *_: group_size)
     denoiser = LocalDenoiser(digits[:10], 3, **MODES["ELS-interior"])
     sigmas = np.array([1e-3, 0.3, 1.0, 5.0])
     ys = np.stack([noisy(digits[i], sigma, i) for i, sigma in enumerate(sigmas)])

@@ -1,0 +1,32 @@
+"""The command line of an experiment."""
+
+import sys
+from pathlib import Path
+
+import jax
+
+from experiments.runner.experiment import Experiment, run
+
+
+def main(experiment: Experiment, description: str | None) -> None:
+    """Run an experiment with the settings of the command line; what goes wrong ends it with one line.
+
+    On CPUs, where compilation is most of a short run's time, compiled programs are kept in the folder `programs` beside
+    the runs, unless JAX was told where to keep them.
+
+    Args:
+        experiment: what to run.
+        description: the experiment's docstring, for `--help`.
+    """
+    import tyro
+
+    try:
+        settings = tyro.cli(experiment.settings, description=description)
+        if jax.default_backend() == "cpu" and jax.config.jax_compilation_cache_dir is None:
+            jax.config.update("jax_compilation_cache_dir", str(Path(settings.output).absolute() / "programs"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        run(experiment, settings)
+    except (ValueError, FloatingPointError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; what was finished is kept, and the same command goes on from there")

@@ -1,0 +1,214 @@
+"""One run of an experiment: its command line, folder, lock, cached parts and stages, environment log, and report.
+
+An experiment is a list of parts. A part *measures*, which takes long and gives numbers and arrays, and *reports*, which
+draws figures and writes a section from these alone, in seconds. What was measured is stored, so a killed run goes on
+where it was, and `--report-only` draws everything anew. A run's folder holds
+
+    config.json          the resolved settings; a run with others is refused
+    environment.json     one entry for each start: commit, versions, device, seconds, what was computed
+    parts/, stages/      numbers (.json) and arrays (.npz) of finished parts, and of stages within a part
+    metrics.json         the numbers of all parts
+    summary.md, *.png    the report
+"""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.runner import files, progress
+from experiments.runner.environment import environment
+from jaxcreativity import plotting
+
+Numbers: TypeAlias = dict[str, Any]
+Arrays: TypeAlias = dict[str, np.ndarray]
+Measured: TypeAlias = tuple[Numbers, Arrays]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What every experiment can be told; each adds its own. Together with the data they determine every number."""
+
+    dataset: str = "digits"
+    """Embedded (digits, natural_patches, faces), a TFDS name (mnist, cifar10, ...), or a folder or array file."""
+    image_size: int | None = None
+    """Side to resize to."""
+    num_images: int | None = None
+    """Training images; all by default."""
+    seed: int = 0
+    name: str | None = None
+    """Name of the run's folder; <experiment>-<dataset> by default."""
+    output: str = "runs"
+    """Folder that runs are written to."""
+    progress: bool = True
+    report_only: bool = False
+    """Draw tables and figures anew from what a run has stored; measures nothing."""
+
+
+NOT_IDENTITY = ("name", "output", "progress", "report_only")
+"""Settings on which no number depends."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One question of an experiment.
+
+    Args:
+        measure: `(run, prepared) -> (numbers, arrays)`: plain numbers for JSON, of which those of all parts are joined
+            in metrics.json, and the few arrays that the figures show.
+        report: `(run, numbers, arrays) -> section of the summary`, in Markdown; saves figures by `run.save`.
+    """
+
+    measure: Callable[["Run", Any], Measured]
+    report: Callable[["Run", Numbers, Arrays], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question, and how it is answered.
+
+    Args:
+        name: its word on the command line, first word of a run's folder.
+        settings: dataclass, a `Settings` with more fields.
+        prepare: settings -> resolved settings (none left open, what follows from the data included) and whatever the
+            parts need to measure. Checks everything that can be wrong: nothing has been written yet.
+        parts: name -> part, in the order of the summary.
+        head: `(run, metrics) -> beginning of the summary`.
+        chosen: resolved settings -> names of the parts to run; all by default.
+    """
+
+    name: str
+    settings: type[Settings]
+    prepare: Callable[[Any], tuple[Any, Any]]
+    parts: dict[str, Part]
+    head: Callable[["Run", Numbers], str]
+    chosen: Callable[[Any], tuple[str, ...]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An open run: what parts measure and report with."""
+
+    folder: Path
+    settings: Any
+    started: float
+    computed: list[str]
+
+    def say(self, text: str) -> None:
+        """Print a line, unless progress is off, above any bar that is shown."""
+        if self.settings.progress:
+            progress.write(text)
+
+    @contextmanager
+    def doing(self, what: str) -> Iterator[None]:
+        """Say what takes long: when it begins, every few seconds while it lasts, and how long it took."""
+        with progress.doing(what, show=self.settings.progress):
+            yield
+
+    def stage(self, name: str, compute: Callable[[], Measured]) -> Measured:
+        """Numbers and arrays of one result: read if they have been computed, else computed and stored.
+
+        Args:
+            name: of the stage in this run: letters, digits, `-`, `_`, `/`.
+            compute: what computes them.
+        """
+        return self._once(self.folder / "stages" / name, name, compute)
+
+    def save(self, figure: Figure, name: str) -> None:
+        """Write a figure of the report."""
+        plotting.save(figure, self.folder / name)
+
+    def _once(self, path: Path, label: str, compute: Callable[[], Measured]) -> Measured:
+        if files.is_stored(path):
+            return files.read_measured(path)
+        began = time.perf_counter()
+        files.write_measured(path, *compute())
+        self.computed.append(label)
+        self._log(f"{label} ({time.perf_counter() - began:.0f} s)")
+        return files.read_measured(path)
+
+    def _log(self, computed: str | None = None) -> None:
+        """Bring this start's entry of the environment log up to date."""
+        path = self.folder / "environment.json"
+        *before, entry = json.loads(path.read_text())
+        entry["seconds"] = round(time.perf_counter() - self.started, 1)
+        if computed:
+            entry["computed"].append(computed)
+        files.write_json(path, [*before, entry])
+
+
+def run(experiment: Experiment, settings: Settings) -> Numbers:
+    """Measure and report; returns what metrics.json holds.
+
+    Raises:
+        ValueError: for bad settings or data, a folder that holds a run of other settings or something else, and a
+            folder that another process is running in.
+    """
+    if settings.report_only:
+        return _report_again(experiment, settings)
+    resolved, prepared = experiment.prepare(settings)
+    resolved = dataclasses.replace(resolved, name=_folder_name(experiment, resolved))
+    folder = Path(resolved.output) / resolved.name
+    chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
+    files.check_folder(folder, _identity(resolved))
+    with files.lock(folder):
+        files.claim(folder, _identity(resolved))
+        files.append_json(folder / "environment.json", environment() | {"seconds": 0.0, "computed": []})
+        opened = Run(folder, resolved, time.perf_counter(), [])
+        opened.say(f"{folder}/")
+        metrics = _all_parts(experiment, opened, chosen, prepared)
+        opened._log()
+        opened.say(f"{time.perf_counter() - opened.started:.0f} s in all; written to {folder}/")
+    return metrics
+
+
+def _all_parts(experiment, opened, chosen, prepared) -> Numbers:
+    """Measure (or read) and report part after part; the summary is whole after each of them."""
+    metrics, sections = {}, []
+    for name in chosen:
+        part = experiment.parts[name]
+        path = opened.folder / "parts" / name
+        numbers, arrays = opened._once(path, name, lambda part=part: part.measure(opened, prepared))
+        metrics |= numbers
+        with opened.doing(f"drawing {name}"):
+            sections.append(part.report(opened, numbers, arrays))
+        files.write_json(opened.folder / "metrics.json", metrics)
+        head = experiment.head(opened, metrics)
+        files.write_text(opened.folder / "summary.md", "\n".join([head, *sections]))
+        opened.say("\n" + "\n".join(([head] if len(sections) == 1 else []) + sections[-1:]))
+    return metrics
+
+
+def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
+    folder = Path(settings.output) / _folder_name(experiment, settings)
+    stored = files.read_config(folder)
+    names = {field.name for field in dataclasses.fields(experiment.settings)}
+    stored = {name: _as_tuple(value) for name, value in stored.items() if name in names}
+    kept = {name: getattr(settings, name) for name in NOT_IDENTITY}
+    opened = Run(folder, experiment.settings(**(stored | kept)), time.perf_counter(), [])
+    chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(opened.settings)
+    if missing := [name for name in chosen if not files.is_stored(folder / "parts" / name)]:
+        raise ValueError(f"{folder} has not measured {', '.join(missing)} yet; run it without --report-only first")
+    return _all_parts(experiment, opened, chosen, None)
+
+
+def _folder_name(experiment: Experiment, settings: Settings) -> str:
+    name = settings.name or f"{experiment.name}-{Path(settings.dataset).stem}"
+    if Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"--name must be the name of a folder, without a path; got {name!r} (--output says where)")
+    return name
+
+
+def _identity(settings: Settings) -> Numbers:
+    fields = dataclasses.asdict(settings)
+    return json.loads(json.dumps({name: value for name, value in fields.items() if name not in NOT_IDENTITY}))
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value

@@ -1,0 +1,120 @@
+"""Files of a run: whole or not at all, and of one process at a time."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcreativity.training.checkpoints import differences
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` so that a kill leaves the old file or the new one, never half of one."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` so that a kill leaves the old file or the new one, never half of one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def append_json(path: Path, entry: Any) -> None:
+    """Add an entry to a file that holds a list; the entries before it stay."""
+    found = json.loads(path.read_text()) if path.exists() else []
+    write_json(path, [*(found if isinstance(found, list) else [found]), entry])
+
+
+def is_stored(path: Path) -> bool:
+    """Whether numbers and arrays have been stored under this path (without suffix)."""
+    return path.with_name(path.name + ".json").exists()
+
+
+def write_measured(path: Path, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Store numbers (`.json`) and arrays (`.npz`) under a path without suffix; a kill leaves both or neither."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".npz.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(path.with_name(path.name + ".npz"))
+    write_json(path.with_name(path.name + ".json"), numbers)  # last: it says that both are there
+
+
+def read_measured(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `write_measured` stored.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    try:
+        numbers = json.loads(path.with_name(path.name + ".json").read_text())
+        with np.load(path.with_name(path.name + ".npz")) as stored:
+            return numbers, dict(stored)
+    except Exception as error:  # a damaged archive raises errors of many kinds
+        raise ValueError(f"cannot read {path}.json and .npz ({error}); delete both to compute them anew") from error
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved settings of the run in a folder.
+
+    Raises:
+        ValueError: if there is none, or it cannot be read.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise ValueError(f"{folder} holds no run; measure first, or name another folder by --name and --output")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"cannot read {path} ({error}); delete {folder} or choose another --name") from error
+
+
+def check_folder(folder: Path, identity: dict[str, Any]) -> None:
+    """Raise `ValueError` if a run of these settings cannot be written to, or gone on with in, this folder."""
+    if (folder / "config.json").exists():
+        found = {name: value for name, value in read_config(folder).items() if name in identity}
+        if changes := differences(found, identity):
+            raise ValueError(
+                f"{folder} holds a run of another configuration ({changes}). Nothing was changed: "
+                "choose another --name, or delete that folder"
+            )
+    elif folder.exists() and (not folder.is_dir() or any(p.name != "lock" for p in folder.iterdir())):
+        raise ValueError(f"{folder} exists and is not a run of this project; choose another --name")
+
+
+def claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Store the settings of a run in its folder; refuses one that another run took in the meantime."""
+    check_folder(folder, identity)
+    write_json(folder / "config.json", identity)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder alone. The lock ends with the process, so none is left behind by a kill.
+
+    Raises:
+        ValueError: if another process holds it; says which.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ValueError(
+                f"another process is running in {folder} ({file.read().strip() or 'unknown'}); wait for it, stop it, "
+                "or choose another --name"
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+        path.unlink(missing_ok=True)
