@@ -8,7 +8,7 @@ DATASET ?= digits
 # their order: those with few tests are the longest.
 PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format lock clean
+.PHONY: demo test test-all docs lint format lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
@@ -25,6 +25,10 @@ test: $(VENV)/installed
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
+# The documentation site, warnings as errors; without a network once everything is installed.
+docs: $(VENV)/docs
+	$(BIN)/python -m docs.build
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,6 +41,8 @@ format: $(VENV)/installed
 lock: $(VENV)/installed
 	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate --upgrade \
 		--output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra docs --no-header --no-annotate \
+		--constraint requirements.lock --output-file docs/requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV)
@@ -48,4 +54,8 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip install --python $(BIN)/python --requirements requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+$(VENV)/docs: $(VENV)/installed docs/requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --requirements docs/requirements.lock
 	touch $@
