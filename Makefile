@@ -8,7 +8,7 @@ DATASET ?= digits
 # their order: those with few tests are the longest.
 PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all docs lint format lock clean
+.PHONY: demo test test-all lint format docs dist-test lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
@@ -16,6 +16,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.bottleneck --small
 	$(BIN)/python -m experiments.local --small
 	$(BIN)/python -m experiments.unet_variants --small
+	$(BIN)/python -m experiments.probing --small
 
 # Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 test: $(VENV)/installed
@@ -32,10 +33,17 @@ docs: $(VENV)/docs
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Wheel and source archive, installed as a user installs them: a fresh environment, outside the repository.
+dist-test: $(VENV)/installed
+	rm -rf dist
+	$(BIN)/uv build --quiet
+	$(BIN)/python tests/dist_smoke.py dist
 
 # Resolves the bounds of pyproject.toml anew, for every supported Python at once.
 lock: $(VENV)/installed

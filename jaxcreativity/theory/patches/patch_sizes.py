@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import _checks, probing, trajectory
+from jaxcreativity import _checks, trajectory
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 
@@ -17,8 +17,13 @@ def response_energy(
 ) -> Float[Array, "height width"]:
     """Mean over `ys` of `|dD_q / dy_p|^2`, q the middle pixel, by pixel p."""
     middle = ys.shape[1] // 2, ys.shape[2] // 2
-    fields = jax.vmap(lambda y: probing.receptive_field(denoiser, y, sigma, middle))(ys)
-    return jnp.mean(jnp.square(fields), axis=0)
+
+    def energy(y):
+        _, pullback = jax.vjp(lambda y: denoiser(y, sigma)[middle], y)
+        gradients = jax.lax.map(lambda channel: pullback(channel)[0], jnp.eye(y.shape[2], dtype=y.dtype))
+        return jnp.sum(jnp.square(gradients), axis=(0, 3))
+
+    return jnp.mean(jax.vmap(energy)(ys), axis=0)
 
 
 def smallest_window(energy: Float[np.ndarray, "height width"], share: float) -> int:
