@@ -2,6 +2,7 @@
 
 from experiments.runner.cli import main
 from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, Settings, run
+from experiments.runner.options import check_choices, check_counts, check_noise_levels, option
 from experiments.runner.tables import facts, table
 
 __all__ = [
@@ -12,8 +13,12 @@ __all__ = [
     "Part",
     "Run",
     "Settings",
+    "check_choices",
+    "check_counts",
+    "check_noise_levels",
     "facts",
     "main",
+    "option",
     "run",
     "table",
 ]
