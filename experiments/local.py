@@ -28,7 +28,7 @@ from jaxcreativity import data, networks, plotting, schedules, training, traject
 from jaxcreativity.metrics.comparison import agreement
 from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.patches import fit_lengths, local, provenance
+from jaxcreativity.theory.patches import by_level, calibrate, fit_lengths, predicted_patch_sizes, provenance
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +125,14 @@ def main(config: Config) -> dict[str, Any]:
     options = {"equivariant": True, "boundary": boundary}
     z = jax.random.normal(keys[1], (config.num_pairs, *x.shape[1:]), x.dtype)
     z_calibration = jax.random.normal(keys[2], (config.num_calibration, *x.shape[1:]), x.dtype)
-    calibration = local.calibrate(network, x, sigmas, config.patch_sizes, z_calibration, **options)
+    calibration = calibrate(network, x, sigmas, config.patch_sizes, z_calibration, **options)
     largest = 2 * max(x.shape[1:3]) - 1
     sizes = {"calibrated": calibration.patch_sizes}
     if config.preset != "small":
-        sizes["receptive field"] = local.predicted_patch_sizes(network, sigmas, z_calibration)
-        sizes["Wiener filter"] = local.predicted_patch_sizes(x, sigmas)
+        sizes["receptive field"] = predicted_patch_sizes(network, sigmas, z_calibration)
+        sizes["Wiener filter"] = predicted_patch_sizes(x, sigmas)
     sizes = {name: tuple(min(k, largest) for k in ks) for name, ks in sizes.items()}
-    machines = {name: local.by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
+    machines = {name: by_level(x, sigmas, ks, **options) for name, ks in sizes.items()}
     if config.soft_window:
         soft, _ = fit_lengths(network, x, sigmas, z_calibration)
         machines["soft window"] = soft

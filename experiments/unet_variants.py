@@ -45,7 +45,7 @@ from jaxcreativity import data, schedules
 from jaxcreativity.metrics import features as feature_spaces
 from jaxcreativity.theory import bottleneck, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.patches import local
+from jaxcreativity.theory.patches import by_level, predicted_patch_sizes
 
 
 def main(config: Config) -> dict[str, Any]:
@@ -120,11 +120,11 @@ def closed_forms(setup: Setup, say=print) -> dict[str, np.ndarray]:
             return dict(stored)
     config, x, sigmas = setup.config, setup.x, setup.sigmas
     z = setup.z[: config.num_pairs]
-    predicted = local.predicted_patch_sizes(x, sigmas)
+    predicted = predicted_patch_sizes(x, sigmas)
     sizes = [min(config.els_sizes, key=lambda k, wanted=wanted: abs(k - wanted)) for wanted in predicted]
     sizes = [min(k, 2 * max(x.shape[1:3]) - 1) for k in sizes]
     count = min(config.num_prototypes, len(np.unique(np.asarray(x), axis=0)))
-    machine = lambda boundary: local.by_level(x, sigmas, sizes, equivariant=True, boundary=boundary)  # noqa: E731
+    machine = lambda boundary: by_level(x, sigmas, sizes, equivariant=True, boundary=boundary)  # noqa: E731
     forms = {
         "empirical": lambda: EmpiricalDenoiser(x, chunk_size=4096),
         "linear, full": lambda: linear.fit(x, "full"),

@@ -14,13 +14,17 @@
 Theory section 5.
 """
 
+from jaxcreativity.theory.patches._geometry import Boundary
+from jaxcreativity.theory.patches.calibration import Calibration, calibrate
 from jaxcreativity.theory.patches.composite import CompositeDenoiser
-from jaxcreativity.theory.patches.local import Boundary, Calibration, LocalDenoiser, by_level, calibrate
+from jaxcreativity.theory.patches.levels import by_level
+from jaxcreativity.theory.patches.local import LocalDenoiser
 from jaxcreativity.theory.patches.masked import MaskedDenoiser
 from jaxcreativity.theory.patches.masked import fit as masks_from_covariance
 from jaxcreativity.theory.patches.patch_sizes import predicted_patch_sizes
 from jaxcreativity.theory.patches.provenance import Provenance, provenance
-from jaxcreativity.theory.patches.soft_window import SoftWindowDenoiser, fit_lengths
+from jaxcreativity.theory.patches.soft_window import SoftWindowDenoiser
+from jaxcreativity.theory.patches.soft_window_fit import fit_lengths
 
 __all__ = [
     "Boundary",

@@ -4,9 +4,10 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float
 
-from jaxcreativity import _pytree
+from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import streaming
 
 MASKED = 1e18
@@ -73,3 +74,44 @@ def no_keys(queries: tuple[int, ...], channels: int, dtype) -> streaming.Partial
     return streaming.Partial(
         jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype)
     )
+
+
+def checked_choice(
+    n: int, labels: ArrayLike | None, label: ArrayLike | None, excluded: ArrayLike | None
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return labels, label and excluded as arrays after checking that they leave some of n images to compare with.
+
+    Args:
+        n: number of images.
+        labels: class of each image, or `None`.
+        label: the class that counts, or `None`.
+        excluded: the image that does not count, -1 or `None` for none.
+
+    Raises:
+        ValueError: for labels of the wrong length or type, a label without an image, labels without label or the
+            reverse, `excluded` out of range or the only image that counts.
+    """
+    choice = []
+    for name, value in (("labels", labels), ("label", label), ("excluded", excluded)):
+        value = None if value is None else jnp.asarray(value)
+        if value is not None and not jnp.issubdtype(value.dtype, jnp.integer):
+            raise ValueError(f"{name} must be integer, got {value.dtype}")
+        if value is not None and value.ndim and name != "labels":
+            raise ValueError(f"{name} must be one integer, got shape {value.shape}; map over it with jax.vmap")
+        choice.append(value)
+    if (labels is None) != (label is None):
+        raise ValueError("labels (of the images) and label (the class to use) go together: pass both or neither")
+    if labels is not None and choice[0].shape != (n,):
+        raise ValueError(f"labels must have one entry per image, shape {(n,)}, got {choice[0].shape}")
+    labels, label, excluded = (None if x is None else _checks.known(x) for x in choice)
+    counts = np.ones(n, bool)
+    if labels is not None and label is not None:
+        counts = labels == label
+        if not counts.any():
+            raise ValueError(f"label {label} has no image; labels are {np.unique(labels).tolist()}")
+    if excluded is not None:
+        if not -1 <= excluded < n:
+            raise ValueError(f"excluded must be the index of one of {n} images, or -1 for none, got {excluded}")
+        if excluded >= 0 and counts[excluded] and counts.sum() == 1:
+            raise ValueError(f"image {excluded} is the only one that counts; nothing is left if it is excluded")
+    return tuple(choice)

@@ -32,34 +32,3 @@ def local_means(
 
     start = no_keys(y.shape[:2], y.shape[2], y.dtype)
     return source.scan(one_chunk, start, temperature, streaming.default_chunk_size(y.size))
-
-
-def border_means(
-    y: Float[Array, "height width c"],
-    source: KeyImages,
-    temperature: Float[Array, ""],
-    weights: Float[Array, "edges width"],
-    columns: tuple[int, ...],
-    radius: int,
-) -> streaming.Partial:
-    """Posterior of the pixels of some columns over all images and rows, each in its own column.
-
-    Queries `(edges, h)` and keys are the rows at least r from both ends. The energy of rows a and a' is
-    `sum_{|i| <= r} sum_j weights[e, j] |y_{a+i,j} - x_{a'+i,j}|^2`: along a row, windows are 0 and 1 in `weights`.
-    """
-    height, width, channels = y.shape
-    h = height - 2 * radius
-
-    def one_chunk(total, images, penalty, first):
-        differences = y[None, :, None] - images[:, None]  # (n, row of y, row of x, column, c)
-        squares = jnp.sum(jnp.square(differences), axis=-1)
-        squares = jnp.einsum("ec,nstc->esnt", weights, squares, precision="highest")
-        energies = sum(squares[:, i : i + h, :, i : i + h] for i in range(2 * radius + 1))  # down both images
-        energies = (energies + penalty.reshape(1, 1, -1, 1)).reshape(*energies.shape[:2], -1)
-        values = images[:, radius : radius + h, jnp.asarray(columns)]  # (n, row, edge, c)
-        values = values.reshape(-1, len(columns), channels)
-        part = streaming.partial(energies, values, temperature, subscripts="eqk,kec->eqc")
-        return streaming.merge(total, part, temperature)
-
-    start = no_keys((len(columns), h), channels, y.dtype)
-    return source.scan(one_chunk, start, temperature, streaming.default_chunk_size(height * height * width))

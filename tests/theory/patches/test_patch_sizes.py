@@ -7,7 +7,15 @@ import pytest
 import scipy.special
 
 from jaxcreativity import schedules
-from jaxcreativity.theory.patches import LocalDenoiser, SoftWindowDenoiser, fit_lengths, local, provenance
+from jaxcreativity.theory.patches import (
+    LocalDenoiser,
+    SoftWindowDenoiser,
+    by_level,
+    calibrate,
+    fit_lengths,
+    predicted_patch_sizes,
+    provenance,
+)
 from jaxcreativity.theory.patches.patch_sizes import response_energy, smallest_window
 from tests.theory.patches import brute_patches
 
@@ -22,7 +30,7 @@ def noisy(x, sigma):
 
 def test_by_level_uses_each_size_at_its_level(digits):
     x = digits[:12]
-    denoiser = local.by_level(x, GRID, (5, 3, 3), **LS)
+    denoiser = by_level(x, GRID, (5, 3, 3), **LS)
     assert [d.patch_size for d in denoiser.denoisers] == [5, 3]
     assert denoiser.edges.shape == (1,)
     for sigma, k in zip(np.asarray(GRID[:-1]), (5, 3, 3), strict=True):
@@ -33,9 +41,9 @@ def test_by_level_uses_each_size_at_its_level(digits):
 def test_calibration_finds_the_sizes_of_a_patch_machine(digits):
     """A denoiser whose sizes are known takes the place of the network; the right index at every level."""
     x = digits[:12]
-    truth = local.by_level(x, GRID, (5, 3, 1), **LS)
+    truth = by_level(x, GRID, (5, 3, 1), **LS)
     z = jax.random.normal(jax.random.key(0), (2, *x.shape[1:]))
-    calibration = local.calibrate(truth, x, GRID, (1, 3, 5), z, **LS)
+    calibration = calibrate(truth, x, GRID, (1, 3, 5), z, **LS)
     assert calibration.patch_sizes == (5, 3, 1)
     np.testing.assert_allclose(np.diag(np.asarray(calibration.errors)[:, ::-1]), 0, atol=1e-20)
     assert (np.sort(calibration.errors, axis=1)[:, 1] > 1e-6).all()
@@ -54,16 +62,16 @@ def test_receptive_field_of_a_patch_machine_is_its_window(digits):
     assert np.array_equal(np.argwhere(energy).min(axis=0), [2, 2])
     assert np.array_equal(np.argwhere(energy).max(axis=0), [6, 6])
     zs = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
-    assert local.predicted_patch_sizes(denoiser, GRID, zs, share=0.999999)[0] == 5
+    assert predicted_patch_sizes(denoiser, GRID, zs, share=0.999999)[0] == 5
 
 
 def test_wiener_filter_of_known_reach():
     """Independent pixels need no neighbours; smooth ones, at infinite noise, those that they are correlated with."""
     rng = np.random.default_rng(0)
     white = rng.standard_normal((4000, 9, 9, 1))
-    assert local.predicted_patch_sizes(white, GRID) == (1, 1, 1)
+    assert predicted_patch_sizes(white, GRID) == (1, 1, 1)
     smooth = white + np.roll(white, 1, axis=1) + np.roll(white, 1, axis=2) + np.roll(white, (1, 1), axis=(1, 2))
-    sizes = local.predicted_patch_sizes(smooth, schedules.grid(schedules.log_linear(0.01, 10.0), 4))
+    sizes = predicted_patch_sizes(smooth, schedules.grid(schedules.log_linear(0.01, 10.0), 4))
     assert (sizes[0], sizes[-1]) == (3, 1)
 
 
@@ -151,13 +159,13 @@ def test_bad_input(digits):
     x, z = digits[:4], np.zeros((1, 8, 8, 1))
     denoiser = LocalDenoiser(x, 3, equivariant=False, boundary="zero")
     for call, message in (
-        (lambda: local.by_level(x, GRID, (3, 3), **LS), "one entry per positive noise level, 3, got 2"),
-        (lambda: local.by_level(x, GRID, (3, 3, 4), **LS), "patch_sizes must be odd"),
-        (lambda: local.calibrate(denoiser, x, GRID, (), z, **LS), "at least one"),
-        (lambda: local.calibrate(denoiser, x, [1.0, 2.0, 0.0], (3,), z, **LS), "strictly decreasing"),
-        (lambda: local.predicted_patch_sizes(denoiser, GRID), "pass zs"),
-        (lambda: local.predicted_patch_sizes(x, GRID, z), "zs go with a denoiser"),
-        (lambda: local.predicted_patch_sizes(x, GRID, share=1.0), r"share must lie strictly between 0 and 1"),
+        (lambda: by_level(x, GRID, (3, 3), **LS), "one entry per positive noise level, 3, got 2"),
+        (lambda: by_level(x, GRID, (3, 3, 4), **LS), "patch_sizes must be odd"),
+        (lambda: calibrate(denoiser, x, GRID, (), z, **LS), "at least one"),
+        (lambda: calibrate(denoiser, x, [1.0, 2.0, 0.0], (3,), z, **LS), "strictly decreasing"),
+        (lambda: predicted_patch_sizes(denoiser, GRID), "pass zs"),
+        (lambda: predicted_patch_sizes(x, GRID, z), "zs go with a denoiser"),
+        (lambda: predicted_patch_sizes(x, GRID, share=1.0), r"share must lie strictly between 0 and 1"),
         (lambda: SoftWindowDenoiser(x, np.zeros(2), np.ones(1)), "one entry for each of sigmas"),
         (lambda: SoftWindowDenoiser(x, np.zeros(2), np.array([1.0, 2.0])), "strictly decreasing"),
         (lambda: fit_lengths(denoiser, x, GRID, z, start=0.0), "start must be positive"),
