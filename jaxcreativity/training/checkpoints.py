@@ -1,11 +1,19 @@
 """Orbax checkpoints of a training run that know which run they belong to."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jaxtyping import ArrayLike
+
+
+def digest(array: ArrayLike) -> str:
+    """Short hash of an array's entries and shape, for the identity of a checkpointed run."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes() + str(array.shape).encode()).hexdigest()[:16]
 
 
 def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:

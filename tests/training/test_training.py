@@ -10,7 +10,7 @@ import pytest
 
 from jaxcreativity import networks, schedules, training
 from jaxcreativity.theory import linear
-from jaxcreativity.training import fitting
+from jaxcreativity.training import _loop, steps
 
 SIGMAS = jnp.array([8.0, 1.0, 0.2, 0.0])
 LEVELS = (8.0, 1.0, 0.2)
@@ -97,7 +97,7 @@ def test_convolutions_on_cpu_run_one_step_per_dispatch(x):
         state = training.init_state(objective, optimizer, jax.random.key(0), images)
         step = partial(training.train_step, objective, optimizer, None, SIGMAS[:-1], 2)
         if jax.default_backend() == "cpu":
-            assert fitting._default_steps_per_dispatch(step, state, images, jax.random.key(0)) == expected
+            assert _loop.default_steps_per_dispatch(step, state, images, jax.random.key(0)) == expected
 
 
 def test_average_follows_the_parameters(x):
@@ -115,9 +115,9 @@ def test_schedule_instead_of_a_grid(x):
 
 
 def test_stratified_times_cover_the_schedule(x):
-    _, _, levels = fitting._draw(x, lambda t: t, 2, jax.random.key(0))
-    strata = np.ceil(np.asarray(levels) * fitting.NUM_STRATA)
-    np.testing.assert_array_equal(np.sort(strata), np.arange(1, fitting.NUM_STRATA + 1))
+    _, _, levels = steps.draw(x, lambda t: t, 2, jax.random.key(0))
+    strata = np.ceil(np.asarray(levels) * steps.NUM_STRATA)
+    np.testing.assert_array_equal(np.sort(strata), np.arange(1, steps.NUM_STRATA + 1))
     assert (levels > 0).all()
 
 

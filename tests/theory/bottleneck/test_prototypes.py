@@ -10,7 +10,7 @@ import scipy.special
 
 from jaxcreativity import sample, schedules
 from jaxcreativity.theory.bottleneck import PrototypeDenoiser, fit_prototypes
-from jaxcreativity.training.fitting import denoising_loss
+from jaxcreativity.training import denoising_loss
 
 apply = jax.jit(jax.vmap(lambda denoiser, y, sigma: denoiser(y, sigma), (None, 0, None)))
 draw = jax.jit(jax.vmap(sample, (None, 0, None)))

@@ -1,0 +1,87 @@
+"""What `fit` and `fit_together` share around the loop: checks, and what a checkpoint says about its run."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxcreativity import _checks
+from jaxcreativity.training._loop import default_steps_per_dispatch, loop
+from jaxcreativity.training.checkpoints import digest
+
+
+def check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data):
+    """The examples, the positive levels of the grid (or the schedule), and the data's scale, measured if not given.
+
+    Args:
+        x: examples.
+        sigmas: noise grid, or a schedule.
+        num_steps: at least 1.
+        batch_size: at least 1.
+        ema_decay: in [0, 1), or `None`.
+        sigma_data: root mean square of the entries, or `None`.
+
+    Raises:
+        ValueError: for any that is not so.
+    """
+    x = _checks.examples("x", x)
+    for name, value in (("num_steps", num_steps), ("batch_size", batch_size)):
+        _checks.positive_int(name, value)
+    if not callable(sigmas):
+        sigmas = _checks.noise_grid(sigmas)[:-1].astype(x.dtype)
+    if ema_decay is not None and not 0 <= ema_decay < 1:
+        raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
+    if sigma_data is None:
+        sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
+    return x, sigmas, sigma_data
+
+
+def describe(objective, state, x, sigmas, key, **settings) -> dict[str, Any]:
+    """Everything that determines a run, in JSON: what its checkpoints belong to.
+
+    Args:
+        objective: the loss.
+        state: before the first step.
+        x: examples.
+        sigmas: positive noise levels, or a schedule.
+        key: random key.
+        **settings: numbers.
+    """
+    return settings | {
+        "module": repr(objective.module), "prediction": objective.prediction, "sigma_data": objective.sigma_data,
+        "weight_penalty": objective.weight_penalty, "sigmas": repr(sigmas) if callable(sigmas) else digest(sigmas),
+        "data": digest(x), "key": digest(jax.random.key_data(key)),
+        "optimizer": str(jax.tree.structure(state.opt_state)),
+        **({} if objective.scale_input else {"scale_input": False}),
+    }  # fmt: skip
+
+
+def run(step, state, x, key, identity, *, num_steps, steps_per_dispatch, checkpoint_folder, checkpoint_every, **shown):
+    """`loop` with the defaults of `fit`.
+
+    Args:
+        step: `(state, x, key) -> (state, loss)`.
+        state: before the first step.
+        x: data, any pytree.
+        key: the same for every step.
+        identity: what the checkpoints belong to; `None` if none are kept.
+        num_steps: where to stop.
+        steps_per_dispatch: steps per compiled call, or `None`.
+        checkpoint_folder: where to save and resume, or `None`.
+        checkpoint_every: steps between checkpoints, or `None` for a tenth of the run.
+        **shown: `label`, `progress` and `names`, as `loop` takes them.
+
+    Raises:
+        ValueError: for counts below 1, and for a checkpoint that is damaged or belongs to another configuration.
+        FloatingPointError: if a loss becomes infinite or NaN.
+    """
+    if steps_per_dispatch is None:
+        steps_per_dispatch = default_steps_per_dispatch(step, state, x, key)
+    every = _checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
+    if identity is not None:
+        identity |= {"num_steps": num_steps, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch}
+    return loop(
+        step, state, x=x, key=key, num_steps=num_steps,
+        per_dispatch=_checks.positive_int("steps_per_dispatch", steps_per_dispatch),
+        checkpoint_folder=checkpoint_folder, checkpoint_every=every, identity=identity, **shown,
+    )  # fmt: skip
