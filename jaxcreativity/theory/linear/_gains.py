@@ -1,13 +1,14 @@
 """What a linear denoiser does to one eigenmode, and what the sampler makes of it: elementwise in the eigenvalue.
 
 All are functions for `spectral.apply`. `kept` is 1 for the modes that the network can see and 0 for the others,
-`variance` is sigma^2, `penalty` the weight decay, `time` the gradient-flow time (`inf` once trained); see `linear`.
+`variance` is sigma^2, `penalty` the weight decay, `time` the gradient-flow time (`inf` once trained); see `denoiser`.
 In a mode the sampler's state about the mean obeys `m' = f m` and `v' = f^2 v + tau^2` with `f = (1 - c) gain + c`.
 """
 
 import jax
 import jax.numpy as jnp
 
+from jaxcreativity._numerics.arithmetic import safe_sqrt
 from jaxcreativity.sampling import step_coefficients
 
 
@@ -58,10 +59,7 @@ def sampled_variance(gain, values, kept, sigmas, eta, *gain_at):
 
 def limit_gain(values, kept, sigma_max, keeps_noise):
     """Factor of the chain of infinitely many deterministic steps."""
-    ratio = values / (values + sigma_max**2)
-    positive = ratio > 0
-    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, ratio, 1.0)), 0.0)
-    return kept * root + (1 - kept) * keeps_noise
+    return kept * safe_sqrt(values / (values + sigma_max**2)) + (1 - kept) * keeps_noise
 
 
 def limit_variance(values, kept, sigma_max, keeps_noise):

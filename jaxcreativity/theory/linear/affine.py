@@ -1,11 +1,4 @@
-"""Any affine denoiser, a trained one too: the exact law of what it generates.
-
-With `D(y, s) = A_s y + b_s` every state of the sampler is Gaussian. One step of `sampling` carries its moments to
-
-    m' = F m + (1 - c) b,   C' = F C F^T + tau^2 I,   F = (1 - c) A + c I,
-
-from `m = 0`, `C = sigmas[0]^2 I` (theory section 2).
-"""
+"""Any affine denoiser, a trained one too: one matrix and one bias for each noise level (docs/theory/linear.md)."""
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +6,9 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics.levels import nearest_level
-from jaxcreativity.denoiser import Denoiser, NoiseLevel, Scalar
-from jaxcreativity.distributions.gaussian import Gaussian
-from jaxcreativity.sampling import step_coefficients
+from jaxcreativity._numerics.arithmetic import dot
+from jaxcreativity._numerics.levels import LevelTable
+from jaxcreativity.denoiser import Denoiser, NoiseLevel
 
 
 @_pytree.dataclass
@@ -49,16 +41,19 @@ class AffineDenoiser:
             )
 
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not one floating-point example of this shape.
+        """
         y = _checks.example("y", y, self.shape)
         matrix, bias = self.at(sigma)
-        estimate = jnp.matmul(matrix, y.ravel(), precision="highest") + bias
+        estimate = dot(matrix, y.ravel()) + bias
         return estimate.reshape(y.shape).astype(y.dtype)
 
     def at(self, sigma: NoiseLevel) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
         """`(A, b)` at the level nearest to `sigma`."""
-        level = nearest_level(self.levels, sigma)
-        return self.matrices[level], self.biases[level]
+        return LevelTable(self.levels, (self.matrices, self.biases)).at(sigma)
 
 
 def from_denoiser(denoiser: Denoiser, sigmas: Float[ArrayLike, " levels"], shape: tuple[int, ...]) -> AffineDenoiser:
@@ -72,7 +67,15 @@ def from_denoiser(denoiser: Denoiser, sigmas: Float[ArrayLike, " levels"], shape
         shape: shape of one example.
 
     Raises:
-        ValueError: if the denoiser is not affine (checked outside traced code).
+        ValueError: for a bad grid, or if the denoiser is not affine (checked outside traced code).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxcreativity.theory import linear
+        >>> read = linear.from_denoiser(lambda y, sigma: y / (1 + sigma**2), jnp.array([2.0, 1.0, 0.0]), (2,))
+        >>> print(read.matrices[1])
+        [[0.5 0. ]
+         [0.  0.5]]
     """
     levels = _checks.noise_grid(sigmas)[:-1]
     zero = jnp.zeros(shape, levels.dtype)
@@ -92,23 +95,3 @@ def from_denoiser(denoiser: Denoiser, sigmas: Float[ArrayLike, " levels"], shape
         if not error < np.sqrt(eps):
             raise ValueError(f"the denoiser is not affine in y: it departs from A y + b by {error:.1e} of its size")
     return affine
-
-
-def generated(denoiser: AffineDenoiser, sigmas: Float[ArrayLike, " levels"], eta: Scalar) -> Gaussian:
-    """The law that `sampling.sample` generates with an affine denoiser (this module's recursion)."""
-    sigmas = _checks.noise_grid(sigmas).astype(denoiser.biases.dtype)
-    d = denoiser.biases.shape[1]
-    eye = jnp.eye(d, dtype=denoiser.biases.dtype)
-
-    def step(moments, levels):
-        mean, covariance = moments
-        c, tau = step_coefficients(*levels, eta)
-        matrix, bias = denoiser.at(levels[0])
-        F = (1 - c) * matrix + c * eye
-        mean = jnp.matmul(F, mean, precision="highest") + (1 - c) * bias
-        covariance = jnp.linalg.multi_dot([F, covariance, F.T], precision="highest") + tau**2 * eye
-        return (mean, covariance), None
-
-    start = (jnp.zeros_like(denoiser.biases[0]), sigmas[0] ** 2 * eye)
-    (mean, covariance), _ = jax.lax.scan(step, start, (sigmas[:-1], sigmas[1:]))
-    return Gaussian(mean, 0.5 * (covariance + covariance.T))

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity import sample, schedules
+from jaxcreativity import generate, schedules
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.linear import affine
-from jaxcreativity.theory.linear.affine import AffineDenoiser
+from jaxcreativity.theory.linear import AffineDenoiser
 from tests.theory.linear.test_linear import assert_moments, dense_chain
 
 SHAPE = (2, 2, 1)
@@ -48,16 +47,15 @@ def test_generated_is_the_dense_recursion(eta):
 def test_generated_is_the_samplers_by_monte_carlo():
     """Within 4 standard errors, 3 etas x 14 numbers; the seed is fixed."""
     denoiser, n = random_denoiser(), 20_000
-    draw = jax.jit(jax.vmap(lambda z, key, eta: sample(denoiser, z, SIGMAS, eta=eta, key=key), (0, 0, None)))
     for seed, eta in enumerate((0.0, 0.5, 1.0)):
         z_key, step_key = jax.random.split(jax.random.key(seed))
-        drawn = draw(jax.random.normal(z_key, (n, *SHAPE)), jax.random.split(step_key, n), eta).reshape(n, -1)
-        assert_moments(drawn, linear.generated(denoiser, SIGMAS, eta=eta))
+        drawn = generate(denoiser, jax.random.normal(z_key, (n, *SHAPE)), SIGMAS, eta=eta, key=step_key)
+        assert_moments(drawn.reshape(n, -1), linear.generated(denoiser, SIGMAS, eta=eta))
 
 
 def test_from_denoiser_reads_matrices_and_biases():
     denoiser = random_denoiser()
-    read = affine.from_denoiser(denoiser, SIGMAS, SHAPE)
+    read = linear.from_denoiser(denoiser, SIGMAS, SHAPE)
     np.testing.assert_allclose(read.levels, denoiser.levels)
     np.testing.assert_allclose(read.matrices, denoiser.matrices, atol=1e-13)
     np.testing.assert_allclose(read.biases, denoiser.biases, atol=1e-13)
@@ -66,7 +64,7 @@ def test_from_denoiser_reads_matrices_and_biases():
 def test_from_denoiser_of_a_fit_generates_the_same():
     x = np.random.default_rng(2).standard_normal((12, *SHAPE)) + 0.5
     denoiser, sigmas = linear.fit(x, "full"), schedules.grid(schedules.cosine(), 8)
-    got = jax.jit(lambda d: linear.generated(affine.from_denoiser(d, sigmas, SHAPE), sigmas, eta=0.5))(denoiser)
+    got = jax.jit(lambda d: linear.generated(linear.from_denoiser(d, sigmas, SHAPE), sigmas, eta=0.5))(denoiser)
     expected = jax.jit(lambda d: linear.generated(d, sigmas, eta=0.5))(denoiser)
     np.testing.assert_allclose(got.mean, expected.mean, atol=1e-9)
     np.testing.assert_allclose(got.covariance, expected.covariance, atol=1e-9)
@@ -75,16 +73,16 @@ def test_from_denoiser_of_a_fit_generates_the_same():
 def test_float32_denoiser_is_recognised_as_affine():
     x = np.random.default_rng(2).standard_normal((12, *SHAPE)).astype(np.float32)
     sigmas = schedules.grid(schedules.cosine(), 8).astype(jnp.float32)
-    assert affine.from_denoiser(linear.fit(x, "full"), sigmas, SHAPE).matrices.dtype == jnp.float32
+    assert linear.from_denoiser(linear.fit(x, "full"), sigmas, SHAPE).matrices.dtype == jnp.float32
 
 
 def test_a_denoiser_that_is_not_affine_is_refused():
     data = np.random.default_rng(3).standard_normal((5, *SHAPE))
     with pytest.raises(ValueError, match="not affine in y"):
-        affine.from_denoiser(EmpiricalDenoiser(data), SIGMAS, SHAPE)
+        linear.from_denoiser(EmpiricalDenoiser(data), SIGMAS, SHAPE)
     slightly = jax.tree_util.Partial(lambda y, sigma: 0.5 * y + 1e-4 * jnp.sin(y))
     with pytest.raises(ValueError, match="not affine in y"):
-        affine.from_denoiser(slightly, SIGMAS, SHAPE)
+        linear.from_denoiser(slightly, SIGMAS, SHAPE)
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -101,6 +99,6 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"y must have shape \(2, 2, 1\), got \(4,\)"):
         AffineDenoiser(**good)(np.zeros(4), 0.1)
     with pytest.raises(ValueError, match="strictly decreasing"):
-        affine.from_denoiser(random_denoiser(), SIGMAS[::-1], SHAPE)
+        linear.from_denoiser(random_denoiser(), SIGMAS[::-1], SHAPE)
     with pytest.raises(ValueError, match="strictly decreasing"):
         linear.generated(random_denoiser(), SIGMAS[::-1])

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from jaxcreativity import sampling, schedules
+from jaxcreativity import generate, sampling, schedules
 from jaxcreativity.theory import linear
 from tests.registry import make_images
 
@@ -49,22 +49,15 @@ def queries(shape=SHAPE):
     return np.random.default_rng(0).standard_normal((1 + np.prod(shape), *shape))
 
 
-@jax.jit
-def closed_form_and_sampler(denoiser, z, sigmas):
-    closed = jax.vmap(linear.predict_sample, (None, 0, None))(denoiser, z, sigmas)
-    return closed, jax.vmap(sampling.sample, (None, 0, None))(denoiser, z, sigmas)
-
-
+predict_samples = jax.jit(jax.vmap(linear.predict_sample, (None, 0, None)))
 generated = jax.jit(lambda denoiser, sigmas, eta: linear.generated(denoiser, sigmas, eta=eta))
 
 
-@jax.jit
 def ancestral(denoiser, key, sigmas, eta):
     """Flattened samples, `NUM_SAMPLES` of them."""
     z_key, step_key = jax.random.split(key)
     z = jax.random.normal(z_key, (NUM_SAMPLES, *SHAPE))
-    draw = lambda z, key: sampling.sample(denoiser, z, sigmas, eta=eta, key=key)  # noqa: E731
-    return jax.vmap(draw)(z, jax.random.split(step_key, len(z))).reshape(len(z), -1)
+    return generate(denoiser, z, sigmas, eta=jnp.asarray(eta), key=step_key).reshape(len(z), -1)
 
 
 def fit(structure, prediction="x", x=IMAGES, dtype=jnp.float64, **more):
@@ -83,7 +76,7 @@ def test_closed_form_sample_is_the_sampler_s(structure, prediction, dtype, toler
         denoiser = fit(structure, prediction, dtype=dtype, **trained)
         for name, schedule in SCHEDULES.items():
             sigmas = schedules.grid(schedule, 12).astype(dtype)
-            closed, sampled = closed_form_and_sampler(denoiser, z, sigmas)
+            closed, sampled = predict_samples(denoiser, z, sigmas), generate(denoiser, z, sigmas)
             assert closed.dtype == sampled.dtype == dtype
             size = np.abs(sampled).max()
             # The stated tolerances: float64 leaves 1e-8 to sums over a chain from 80; float32 1e-3 relative.
@@ -522,7 +515,7 @@ def test_mnist_size_takes_seconds_and_less_than_4_gib(real_dataset):
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     before, start, cpu_start = peak_memory(), time.perf_counter(), time.process_time()
     denoiser = linear.fit(images, "full")
-    samples = jax.jit(jax.vmap(linear.predict_sample, (None, 0, None)))(denoiser, z, sigmas).block_until_ready()
+    samples = predict_samples(denoiser, z, sigmas).block_until_ready()
     # The time of all cores together where others keep them busy.
     seconds = min(time.perf_counter() - start, time.process_time() - cpu_start)
     grown = peak_memory() - before
