@@ -2,6 +2,7 @@
 
 from experiments.runner.cli import main
 from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, Settings, run
+from experiments.runner.files import slug
 from experiments.runner.options import check_choices, check_counts, check_noise_levels, option
 from experiments.runner.tables import facts, table
 
@@ -20,5 +21,6 @@ __all__ = [
     "main",
     "option",
     "run",
+    "slug",
     "table",
 ]

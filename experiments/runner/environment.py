@@ -41,10 +41,18 @@ def commit() -> str:
         return "unknown"
 
 
+def origin(entries: list[dict[str, Any]]) -> str:
+    """Device and commit of the starts that computed something, from an environment log."""
+    entries = [entry for entry in entries if entry["computed"]] or entries[-1:]
+    devices = dict.fromkeys(entry["device"]["kind"] for entry in entries)
+    commits = dict.fromkeys(entry["commit"] for entry in entries)
+    return f"device {', then '.join(devices)}; commit {', then '.join(commits)}"
+
+
 def _command() -> str:
     """The command line as it is typed."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    program = f"python -m {spec.name}" if spec is not None else Path(sys.argv[0]).name
+    program = f"python -m {spec.name.removesuffix('.__main__')}" if spec is not None else Path(sys.argv[0]).name
     return " ".join([program, *sys.argv[1:]])
 
 

@@ -23,7 +23,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.runner import files, progress
-from experiments.runner.environment import environment
+from experiments.runner.environment import environment, origin
+from experiments.runner.options import as_typed
 from jaxcreativity import plotting
 
 Numbers: TypeAlias = dict[str, Any]
@@ -60,8 +61,8 @@ class Part:
     """One question of an experiment.
 
     Args:
-        measure: `(run, prepared) -> (numbers, arrays)`: plain numbers for JSON, of which those of all parts are joined
-            in metrics.json, and the few arrays that the figures show.
+        measure: `(run, prepared) -> (numbers, arrays)`: plain numbers for JSON, which are joined in metrics.json with
+            those of the other parts (dictionaries key by key, lists end to end), and the few arrays that figures show.
         report: `(run, numbers, arrays) -> section of the summary`, in Markdown; saves figures by `run.save`.
     """
 
@@ -81,6 +82,8 @@ class Experiment:
         parts: name -> part, in the order of the summary.
         head: `(run, metrics) -> beginning of the summary`.
         chosen: resolved settings -> names of the parts to run; all by default.
+        folder_name: settings -> what the run's folder is called unless `--name` says; <name>-<dataset> by default.
+            Asked for resolved settings, and for those of the command line with `--report-only`.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Experiment:
     parts: dict[str, Part]
     head: Callable[["Run", Numbers], str]
     chosen: Callable[[Any], tuple[str, ...]] | None = None
+    folder_name: Callable[[Any], str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,11 @@ class Run:
             compute: what computes them.
         """
         return self._once(self.folder / "stages" / name, name, compute)
+
+    @property
+    def origin(self) -> str:
+        """On which device and at which commit the run's numbers were computed, for the head of its summary."""
+        return origin(json.loads((self.folder / "environment.json").read_text()))
 
     def save(self, figure: Figure, name: str) -> None:
         """Write a figure of the report."""
@@ -152,7 +161,8 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     """
     if settings.report_only:
         return _report_again(experiment, settings)
-    resolved, prepared = experiment.prepare(settings)
+    with as_typed(settings):
+        resolved, prepared = experiment.prepare(settings)
     resolved = dataclasses.replace(resolved, name=_folder_name(experiment, resolved))
     folder = Path(resolved.output) / resolved.name
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
@@ -175,7 +185,7 @@ def _all_parts(experiment, opened, chosen, prepared) -> Numbers:
         part = experiment.parts[name]
         path = opened.folder / "parts" / name
         numbers, arrays = opened._once(path, name, lambda part=part: part.measure(opened, prepared))
-        metrics |= numbers
+        metrics = _joined(metrics, numbers)
         with opened.doing(f"drawing {name}"):
             sections.append(part.report(opened, numbers, arrays))
         files.write_json(opened.folder / "metrics.json", metrics)
@@ -195,11 +205,14 @@ def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(opened.settings)
     if missing := [name for name in chosen if not files.is_stored(folder / "parts" / name)]:
         raise ValueError(f"{folder} has not measured {', '.join(missing)} yet; run it without --report-only first")
-    return _all_parts(experiment, opened, chosen, None)
+    metrics = _all_parts(experiment, opened, chosen, None)
+    opened.say(f"written to {folder}/")
+    return metrics
 
 
 def _folder_name(experiment: Experiment, settings: Settings) -> str:
-    name = settings.name or f"{experiment.name}-{Path(settings.dataset).stem}"
+    default = experiment.folder_name or (lambda s: f"{experiment.name}-{Path(s.dataset).stem}")
+    name = settings.name or default(settings)
     if Path(name).name != name or name in (".", ".."):
         raise ValueError(f"--name must be the name of a folder, without a path; got {name!r} (--output says where)")
     return name
@@ -212,3 +225,11 @@ def _identity(settings: Settings) -> Numbers:
 
 def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
+
+
+def _joined(first: Any, second: Any) -> Any:
+    """Numbers of two parts in one: dictionaries key by key, lists end to end; else the second stands."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        both = {name: _joined(first[name], second[name]) for name in first.keys() & second.keys()}
+        return {name: both.get(name, value) for name, value in (first | second).items()}
+    return [*first, *second] if isinstance(first, list) and isinstance(second, list) else second

@@ -55,7 +55,7 @@ def read_measured(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     try:
         numbers = json.loads(path.with_name(path.name + ".json").read_text())
-        with np.load(path.with_name(path.name + ".npz")) as stored:
+        with path.with_name(path.name + ".npz").open("rb") as file, np.load(file) as stored:
             return numbers, dict(stored)
     except Exception as error:  # a damaged archive raises errors of many kinds
         raise ValueError(f"cannot read {path}.json and .npz ({error}); delete both to compute them anew") from error
@@ -107,14 +107,25 @@ def lock(folder: Path) -> Iterator[None]:
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            # Whoever held it may have ended, and deleted the file, since it was opened here.
+            is_held = path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino
+        except BlockingIOError:
+            is_held = False
+        if not is_held:
             file.seek(0)
             raise ValueError(
                 f"another process is running in {folder} ({file.read().strip() or 'unknown'}); wait for it, stop it, "
                 "or choose another --name"
-            ) from error
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def slug(name: str) -> str:
+    """A name as part of a path: lower-case letters and digits, all else `-`."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())

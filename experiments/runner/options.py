@@ -1,6 +1,9 @@
 """Checks of settings before a run begins; what is wrong is named as it is typed (`--train-steps`)."""
 
-from collections.abc import Collection
+import dataclasses
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +12,18 @@ import numpy as np
 def option(field: str) -> str:
     """The option of a setting: `"train_steps"` -> `"--train-steps"`."""
     return "--" + field.replace("_", "-")
+
+
+@contextmanager
+def as_typed(settings: Any) -> Iterator[None]:
+    """What is wrong with `image_size` is said of `--image-size`, which is what was typed."""
+    names = [field.name for field in dataclasses.fields(settings) if "_" in field.name]
+    try:
+        yield
+    except ValueError as error:
+        pattern = rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])"
+        text = re.sub(pattern, lambda found: option(found[1]), str(error))
+        raise ValueError(text) from error
 
 
 def check_counts(settings: Any, *fields: str, least: int = 1) -> None:
