@@ -6,7 +6,6 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from jaxcreativity import plotting
@@ -145,8 +144,25 @@ def test_modes_without_variance_are_left_out_and_counted():
     figure = plotting.spectra({"data": covariance(), "rank 2": low_rank}, counts={"rank 2": 9})
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["data", f"rank 2 (9 samples, 2 of {D} modes)"]
+    # Two points are no line.
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "None"]
     gain = plotting.spectra({"data": low_rank, "g": {"theory": covariance()}}, modes_of="data", relative=True)
     assert all(np.isfinite(line.get_ydata()).all() and line.get_xdata().size == 2 for line in gain.axes[0].lines)
+
+
+def test_a_curve_without_any_variance_says_so():
+    figure = plotting.spectra({"data": covariance(), "constant": np.zeros((D, D))})
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["data"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["constant: no variance"]
+
+
+@pytest.mark.parametrize("columns", [3, 12, 24])
+def test_text_of_a_grid_is_legible_at_page_width(columns):
+    figure = plotting.sample_grid({"data": images(n=columns, width=4)}, title="title")
+    sizes = [text.get_fontsize() for text in (*figure.texts, *figure.axes[0].get_xticklabels())]
+    assert min(sizes) * plotting.PAGE_WIDTH / max(plotting.PAGE_WIDTH, figure.get_figwidth()) >= (
+        6 if columns < 20 else 4
+    )
 
 
 @pytest.mark.parametrize("name", ["deep/er/grid.png", "grid.PDF", "grid.svg"])
@@ -223,17 +239,3 @@ COVARIANCE = covariance()
 def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-@pytest.mark.parametrize(("ticks", "expected"), [(None, ["1", "2", "5", "10", "20"]), ([3, 12], ["3", "12"])])
-def test_plain_log(ticks, expected):
-    axes = Figure().subplots()
-    axes.set_ylim(0.9, 21)
-    plotting.plain_log(axes, "y", ticks)
-    low, high = axes.get_ylim()
-    shown = [
-        label.get_text() for at, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if low < at < high
-    ]
-    assert (axes.get_yscale(), axes.get_xscale()) == ("log", "linear")
-    assert shown == expected
-    assert len(axes.get_yticks(minor=True)) == 0
