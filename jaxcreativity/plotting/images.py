@@ -15,7 +15,7 @@ _ROW = 0.62
 _BETWEEN_GROUPS = 0.3 * _ROW
 _GAP = 0.12
 
-_LARGEST_TEXT = 1.5
+_LARGEST_TEXT = 1.4
 
 
 def sample_grid(
@@ -116,15 +116,15 @@ class _Layout(NamedTuple):
 def _layout(groups, inside, notes, title, caption) -> _Layout:
     # What the longest labels take at their font sizes.
     roles = roles_of(groups)
-    indent = 0.15 + 0.085 * max(map(len, roles)) if roles else 0.0
-    left = 0.2 + 0.085 * max(map(len, groups)) + indent
-    right = 0.15 + 0.075 * max([0, *map(len, notes)])
+    indent = 0.1 + 0.08 * max(map(len, roles)) if roles else 0.0
+    left = 0.2 + max(0.08 * len(name) + (0.0 if None in members else indent) for name, members in groups.items())
+    right = 0.15 + 0.07 * max([0, *map(len, notes)])
     # A figure wider than a page is shown smaller: its text is larger, within limits.
     text = min(max(1.0, inside / max(PAGE_WIDTH - left - right, 0.1)), _LARGEST_TEXT)
     left, right, indent = text * left, text * right, text * indent
     above, below = text * (0.3 + (0.35 if title else 0.0)), text * 0.35
     # A narrow grid leaves room for caption and title.
-    needed = text * max(6.2, 0.115 * len(title), 0.062 * len(caption))
+    needed = text * max(6.2, 0.09 * len(title), 0.062 * len(caption))
     slack = max(0.0, needed - (left + inside + right))
     left, right = left + slack / 2, right + slack / 2
 

@@ -1,6 +1,5 @@
 """Variance per mode: spectra of covariances, of the data, as predicted, and as sampled."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,11 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from jaxcreativity.plotting._groups import full_name, groups_of, roles_of
-from jaxcreativity.plotting.axes import COLOURS, curve, legend, panels
+from jaxcreativity.plotting.axes import COLOURS, PAGE_WIDTH, curve, legend, panels
 
 _SHARED_COLOURS = ("black", "#7F7F7F")
 _MARKERS = (None, "o", "s", "^", "D", "v")
-_WIDTHS = {1: 5.6, 2: 7.5, 3: 9.5}  # inches, by columns
 
 
 def spectra(
@@ -85,9 +83,10 @@ def spectra(
     shared = [row for row in matrices if row[1] is None]
     members_of = {group: [row for row in matrices if row[0] == group] for group, m in groups.items() if None not in m}
     members_of = members_of or {None: []}
-    columns = min(3, math.ceil(len(members_of) ** 0.5))
-    shape = -(-len(members_of) // columns), columns
-    figure, grid = panels(*shape, width=_WIDTHS[columns], height=3.0, sharex=True, sharey=True)
+    columns = min(2, len(members_of))
+    lines = -(-len(members_of) // columns)
+    width, height = (PAGE_WIDTH, 2.6) if columns == 2 else (0.75 * PAGE_WIDTH, 3.4)
+    figure, grid = panels(lines, columns, width=width, height=height, sharex=True, sharey=True)
     for axes in grid.ravel()[len(members_of) :]:
         axes.remove()
     roles = roles_of(groups)
@@ -101,7 +100,7 @@ def spectra(
         axes.grid(which="major", color="0.9")
         axes.set_axisbelow(True)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        legend(axes, fontsize=7.5)
+        legend(axes, fontsize=7.5).set_in_layout(False)  # may cover lines, but does not shrink its panel
         if group is not None:
             axes.set_title(group, fontsize=9)
         if index + columns >= len(members_of):
