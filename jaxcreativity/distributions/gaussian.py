@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxcreativity import _checks, _pytree
@@ -66,20 +67,48 @@ def fit(x: Float[ArrayLike, "n *shape"]) -> Gaussian:
     return Gaussian(mean, jnp.matmul(centred.T, centred, precision="highest") / x.shape[0])
 
 
-def wasserstein2(p: Gaussian, q: Gaussian) -> Float[Array, ""]:
+def wasserstein2(p: Gaussian, q: Gaussian, *, precise: bool = False) -> Float[Array, ""]:
     """2-Wasserstein (Bures) distance between two Gaussians, in the units of the data:
 
         W2^2 = |m_p - m_q|^2 + tr(C_p + C_q - 2 (C_p^1/2 C_q C_p^1/2)^1/2)
 
-    Source: Dowson & Landau (1982). The difference of traces is taken in the dtype of the input: in float32 distances
-    below about `1e-3 sqrt(tr C)` are rounding.
+    Source: Dowson & Landau (1982).
+
+    Args:
+        p: a Gaussian.
+        q: another, in as many dimensions.
+        precise: compute in float64 whatever the dtype of the input, and wherever JAX's own float64 is off; looks at
+            values, so not traceable. By default the difference of traces is taken in the dtype of the input: in float32
+            distances below about `1e-3 sqrt(tr C)` are rounding.
+
+    Raises:
+        ValueError: if the dimensions differ, or for `precise` with traced arrays.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> p, q = Gaussian(jnp.zeros(2), jnp.eye(2)), Gaussian(jnp.asarray([3.0, 0.0]), 4 * jnp.eye(2))
+        >>> round(float(wasserstein2(p, q)) ** 2, 3)
+        11.0
     """
-    d = p.mean.shape[0]
-    root = spectral.apply(safe_sqrt, spectral.decompose(p.covariance[None]), (), jnp.eye(d, dtype=p.mean.dtype)[None])[
-        0
-    ]
+    if p.mean.shape != q.mean.shape:
+        raise ValueError(f"p and q must have the same dimension, got {p.mean.shape[0]} and {q.mean.shape[0]}")
+    if not precise:
+        return _wasserstein2(p, q)
+    arrays = {"p's mean": p.mean, "p's covariance": p.covariance, "q's mean": q.mean, "q's covariance": q.covariance}
+    _checks.concrete("precise=True", **arrays)
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), (p, q))
+        return _compiled_wasserstein2(*wide)
+
+
+def _wasserstein2(p, q):
+    identity = jnp.eye(p.mean.shape[0], dtype=p.mean.dtype)
+    root = spectral.apply(safe_sqrt, spectral.decompose(p.covariance[None]), (), identity[None])[0]
     product = jnp.linalg.multi_dot([root, q.covariance, root], precision="highest")
     values = jnp.linalg.eigvalsh(0.5 * (product + product.T))
     cross = jnp.sum(safe_sqrt(jnp.maximum(values, 0.0)))
     squared = jnp.sum(jnp.square(p.mean - q.mean)) + jnp.trace(p.covariance) + jnp.trace(q.covariance) - 2 * cross
     return safe_sqrt(jnp.maximum(squared, 0.0))
+
+
+_compiled_wasserstein2 = jax.jit(_wasserstein2)

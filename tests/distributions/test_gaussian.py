@@ -92,6 +92,19 @@ def test_wasserstein_of_a_law_to_itself():
     assert jit_wasserstein2(law32, law32).dtype == jnp.float32
 
 
+def test_precise_wasserstein_of_float32_laws_is_that_of_float64():
+    with jax.enable_x64(False):
+        p = random_law(0)
+        q = Gaussian(p.mean + np.float32(1e-4), p.covariance)
+        found = wasserstein2(p, q, precise=True)
+    assert (p.mean.dtype, found.dtype) == (jnp.float32, jnp.float64)
+    assert found == pytest.approx(np.linalg.norm(np.asarray(p.mean, float) - np.asarray(q.mean, float)), rel=1e-3)
+    with pytest.raises(ValueError, match="traced"):
+        jax.jit(lambda p: wasserstein2(p, q, precise=True))(p)
+    with pytest.raises(ValueError, match="same dimension, got 4 and 1"):
+        wasserstein2(p, Gaussian(np.zeros(1), np.eye(1)))
+
+
 def test_wasserstein_gradient_is_that_of_finite_differences():
     both = jax.jit(jax.value_and_grad(lambda pq: wasserstein2(*pq)))
     rng = np.random.default_rng(4)

@@ -10,8 +10,6 @@ from jaxcreativity import _checks
 from jaxcreativity.distributions import gaussian
 from jaxcreativity.metrics.fidelity._sets import feature_pair
 
-_wasserstein2 = jax.jit(gaussian.wasserstein2)
-
 
 class FrechetDistance(NamedTuple):
     """Squared Frechet distance at the count there is, at half of it, and extrapolated; made by `frechet_extrapolated`.
@@ -55,7 +53,7 @@ def frechet_distance(
     x, y = feature_pair("x", x, "y", y)
     _check_counts(x, y, x.shape[1] + 1 if min_count is None else min_count)
     with jax.enable_x64(True):
-        return float(_wasserstein2(_law(x), _law(y))) ** 2
+        return float(gaussian.wasserstein2(_law(x), _law(y), precise=True)) ** 2
 
 
 def frechet_extrapolated(x: Shaped[ArrayLike, "n d"], y: Shaped[ArrayLike, "n d"]) -> FrechetDistance:
