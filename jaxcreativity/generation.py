@@ -1,15 +1,17 @@
 """Many examples: the sampler over a set of noises, batch after batch, compiled once for each make of denoiser."""
 
+import sys
 from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from jaxcreativity import _checks, sampling
+from jaxcreativity import _checks, _pytree, sampling
 from jaxcreativity.denoiser import Denoiser, Scalar
 from jaxcreativity.sampling import Method
 
@@ -35,10 +37,14 @@ def generate(
     training set of the same size, other parameters) runs the same program. Example i does not depend on the batch that
     it is in: with `eta > 0` it is `sample(denoiser, z[i], sigmas, eta=eta, key=jax.random.fold_in(key, i))`.
 
+    Works inside `jax.jit`, `jax.vmap` and `jax.grad` of other code, with gradients into the denoiser, into what a
+    function closes over, and into `z` and `sigmas`. A gradient holds what every batch needs for it.
+
     Args:
         denoiser: callable on one example: a pytree (closed forms, bound networks, Equinox modules), a function, a
-            lambda, a bound method. Arrays that a function closes over become constants of its program; large ones
-            belong in a pytree.
+            lambda, a bound method. A function is traced anew at every call, since what it closes over may have
+            changed, and compiled anew only if it then computes something else; arrays that it closes over are
+            arguments of its program.
         z: standard Gaussian noises, `(n, *shape)`.
         sigmas: noise levels, strictly decreasing, last 0 (`schedules.grid`).
         batch_size: examples computed at once, at most. By default about 2^18 numbers: 1 024 images of 16x16, 85 of
@@ -53,7 +59,7 @@ def generate(
 
     Raises:
         ValueError: for what `sample` rejects, a `z` without the axis of examples, `batch_size < 1`, or a denoiser that
-            is not callable or has parts that are neither arrays nor hashable.
+            is not callable.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcreativity as jc
@@ -110,43 +116,59 @@ def _in_batches(run, denoiser, z, sigmas, batch_size, eta, key, method, progress
     most = default if batch_size is None else _checks.positive_int("batch_size", batch_size)
     size = -(-n // -(-n // most))
 
-    leaves, structure = jax.tree.flatten(denoiser)
-    arrays = tuple(leaf if _is_array(leaf) else None for leaf in leaves)
-    rest = tuple(None if _is_array(leaf) else _hashable(leaf) for leaf in leaves)
+    if not all(isinstance(leaf, (jax.Array, np.ndarray, np.generic)) for leaf in jax.tree.leaves(denoiser)):
+        denoiser = _traced(denoiser, z)
     results = []
     for start in _with_bar(range(0, n, size), progress):
         # The last batch is moved back to end with the noises, so that it has the shape of the others.
         first = min(start, n - size)
         numbers = first + jnp.arange(size)
-        batch = _batch(run, structure, rest, method, arrays, z[first : first + size], sigmas, eta, key, numbers)
+        batch = _batch(run, method, denoiser, z[first : first + size], sigmas, eta, key, numbers)
         results.append(jax.block_until_ready(batch)[start - first :])  # waited for: one batch at a time is held
     return results[0] if len(results) == 1 else jnp.concatenate(results)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _batch(run, structure, rest, method, arrays, z, sigmas, eta, key, numbers):
-    leaves = [fixed if array is None else array for array, fixed in zip(arrays, rest, strict=True)]
-    denoiser = jax.tree.unflatten(structure, leaves)
+@partial(jax.jit, static_argnums=(0, 1))
+def _batch(run, method, denoiser, z, sigmas, eta, key, numbers):
     if key is None:
         return jax.vmap(lambda z: run(denoiser, z, sigmas, method=method))(z)
     one = lambda z, i: run(denoiser, z, sigmas, eta=eta, key=jax.random.fold_in(key, i), method=method)  # noqa: E731
     return jax.vmap(one)(z, numbers)
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, (jax.Array, np.ndarray, np.generic))
+class _Program:
+    """A traced function without the arrays that it closes over, equal to another that computes the same."""
+
+    def __init__(self, jaxpr):
+        self.jaxpr = jaxpr  # kept: functions that the text names by their address stay where they are
+        with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+            self.text = str(jaxpr)
+
+    def __eq__(self, other):
+        return isinstance(other, _Program) and self.text == other.text
+
+    def __hash__(self):
+        return hash(self.text)
 
 
-def _hashable(leaf: Any) -> Any:
-    """A part of a denoiser that is no array (a function, a number), by which its program is found again."""
-    try:
-        hash(leaf)
-    except TypeError as error:
-        raise ValueError(
-            f"denoiser has a part of type {type(leaf).__name__} that is neither an array nor hashable ({error}); "
-            "make it an array, or wrap the denoiser in a function"
-        ) from error
-    return leaf
+@_pytree.dataclass
+class _Traced:
+    """A denoiser that is no pytree of arrays as one: its program as structure, what it closes over as leaves."""
+
+    program: _Program = _pytree.static()
+    constants: list[Any]
+
+    def __call__(self, y, sigma):
+        closed = jax.extend.core.ClosedJaxpr(self.program.jaxpr, self.constants)
+        return jax.extend.core.jaxpr_as_fun(closed)(y, sigma)[0]
+
+
+def _traced(denoiser, z):
+    """`denoiser` as it is now, for examples like those of `z`."""
+    like = jax.ShapeDtypeStruct(z.shape[1:], z.dtype), jax.ShapeDtypeStruct((), z.dtype)
+    # A new function each time: JAX remembers the trace of an old one.
+    closed = jax.make_jaxpr(lambda y, sigma: sampling.estimate(denoiser, y, sigma))(*like)
+    return _Traced(_Program(closed.jaxpr), closed.consts)
 
 
 def _with_bar(starts: range, progress: bool) -> Iterable[int]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from jaxcreativity import _checks
@@ -65,7 +66,7 @@ def sample(
     """
     z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=False)
-    return _hold_infinite(final, denoiser(final, sigmas[-2]))
+    return _hold_infinite(final, estimate(denoiser, final, sigmas[-2]))
 
 
 def trajectory(
@@ -85,7 +86,8 @@ def trajectory(
     """
     z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=True)
-    return jnp.concatenate([states, final[None], _hold_infinite(final, denoiser(final, sigmas[-2]))[None]])
+    last = _hold_infinite(final, estimate(denoiser, final, sigmas[-2]))
+    return jnp.concatenate([states, final[None], last[None]])
 
 
 def diverged(x: Float[Array, "*shape"]) -> Bool[Array, ""]:
@@ -122,7 +124,7 @@ def log_density(
     def flat_step(y_flat, sigma, sigma_next):
         y = y_flat.reshape(shape)
         c, _ = step_coefficients(sigma, sigma_next, 0.0)
-        return ((1 - c) * denoiser(y, sigma) + c * y).ravel()
+        return ((1 - c) * estimate(denoiser, y, sigma) + c * y).ravel()
 
     def step(carry, levels):
         y_flat, log_det = carry
@@ -137,7 +139,7 @@ def log_density(
 
 def check_arguments(
     z: ArrayLike, sigmas: ArrayLike, eta: Scalar, key: PRNGKeyArray | None, method: Method
-) -> tuple[Array, Array, PRNGKeyArray | None]:
+) -> tuple[Array, Array, Array | None]:
     """Noise and grid as arrays of one dtype, and the keys of the steps between levels; `None` if there is no noise.
 
     Args:
@@ -152,6 +154,9 @@ def check_arguments(
     """
     z = _checks.example("z", z)
     sigmas = _checks.noise_grid(sigmas).astype(z.dtype)
+    levels = _checks.known(sigmas)
+    if levels is not None and not (np.isfinite(levels).all() and (levels[:-1] > 0).all()):
+        raise ValueError(f"sigmas has levels that the dtype of z, {z.dtype}, takes for infinite or for 0")
     _checks.choice("method", method, ("ddim", "heun"))
     known_eta = _checks.known(eta)
     if known_eta is not None and not 0 <= known_eta <= 1:
@@ -166,20 +171,38 @@ def check_arguments(
     return z, sigmas, jax.random.split(key, sigmas.shape[0] - 2)
 
 
+def estimate(denoiser: Denoiser, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
+    """`denoiser(y, sigma)`, of the dtype of `y`.
+
+    Args:
+        denoiser: callable on one example.
+        y: noisy example.
+        sigma: its noise level.
+
+    Raises:
+        ValueError: if the denoiser returns anything but one array of the shape of `y`.
+    """
+    x_hat = denoiser(y, sigma)
+    got = getattr(x_hat, "shape", type(x_hat).__name__)
+    if got != y.shape:
+        raise ValueError(f"denoiser must return one array of the shape of y, {y.shape}, got {got}")
+    return jnp.asarray(x_hat, y.dtype)
+
+
 def _scan(denoiser, z, sigmas, eta, step_keys, method, unroll, remat, *, keep):
     """Run all steps but the last (whose result is the denoiser's own output) from `sigmas[0] * z`."""
 
     def ddim(y, sigma, sigma_next, step_key):
         c, tau = step_coefficients(sigma, sigma_next, eta)
-        y_next = (1 - c) * denoiser(y, sigma) + c * y
+        y_next = (1 - c) * estimate(denoiser, y, sigma) + c * y
         if step_key is None:
             return y_next
         return y_next + tau * jax.random.normal(step_key, y.shape, y.dtype)
 
     def heun(y, sigma, sigma_next, _):
-        slope = (y - denoiser(y, sigma)) / sigma
+        slope = (y - estimate(denoiser, y, sigma)) / sigma
         y_euler = y + (sigma_next - sigma) * slope
-        slope_next = (y_euler - denoiser(y_euler, sigma_next)) / sigma_next
+        slope_next = (y_euler - estimate(denoiser, y_euler, sigma_next)) / sigma_next
         return y + (sigma_next - sigma) * 0.5 * (slope + slope_next)
 
     step = ddim if method == "ddim" else heun
