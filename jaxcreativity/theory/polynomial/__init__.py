@@ -10,6 +10,7 @@
 | `diverging_probability`                                           | the share of seeds that diverge on the way                        |
 | `limit_density`, `moebius_map`, `bernoulli_map`                   | many steps                                                        |
 | `blow_up_probability`, `blow_up_seeds`                            | many steps: the seeds that reach infinity                         |
+| `gauss_nodes`                                                     | atoms with the moments of a law                                   |
 | `langevin_density`                                                | the law at which Langevin dynamics would end                      |
 
 Source: Levine & Weiss (2026); theory section 3.
@@ -28,6 +29,7 @@ from jaxcreativity.theory.polynomial.pushforward import (
     log_density,
     marginal_density,
 )
+from jaxcreativity.theory.polynomial.quadrature import gauss_nodes
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser
 from jaxcreativity.theory.polynomial.volterra import VolterraDenoiser
 
@@ -45,6 +47,7 @@ __all__ = [
     "expected_log_likelihood",
     "fit",
     "from_moments",
+    "gauss_nodes",
     "generated_moments",
     "langevin_density",
     "limit_density",
