@@ -1,5 +1,6 @@
 """Tables and figures of `experiments.polynomial`, from stored numbers and arrays."""
 
+import itertools
 import math
 import textwrap
 
@@ -125,16 +126,14 @@ def _densities(numbers: Numbers, arrays: Arrays, num_samples: int, steps: int) -
     distance = {(row["target"], row["degree"]): row["ks_network"] for row in rows}
     blocks = max(b for b in range(1, max(1, 6 // len(degrees)) + 1) if len(names) % b == 0)
     lines = len(names) // blocks
-    figure = Figure(figsize=(9.5, 1.15 * lines + 1.2), dpi=150, layout="constrained")
-    panels = figure.subplots(lines, blocks * len(degrees), squeeze=False, sharex=True)
-    for (i, name), (j, degree) in ((a, b) for a in enumerate(names) for b in enumerate(degrees)):
+    figure, panels = plotting.panels(lines, blocks * len(degrees), height=0.95, sharex=True)
+    for (i, name), (j, degree) in itertools.product(enumerate(names), enumerate(degrees)):
         block, line = divmod(i, lines)
         axes, heights = panels[line, block * len(degrees) + j], arrays["network"][j, i]
         axes.stairs(heights, BINS, fill=True, color="#9ecae1", label="samples of the network")
         axes.stairs(arrays["target"][i], BINS, color="0.55", linewidth=0.8, label="target")
         axes.plot(POINTS, arrays["density"][j, i], color="black", linewidth=1.1, label="predicted density")
         axes.set(xlim=(-3.5, 3.5), ylim=(0, 1.25 * max(heights.max(), 0.3)), xticks=(-2, 0, 2), yticks=[])
-        axes.tick_params(labelsize=8)
         above = distance[name, degree] > _chance(num_samples)
         axes.text(
             0.97, 0.95, f"{distance[name, degree]:.3f}", transform=axes.transAxes, ha="right", va="top", fontsize=8,
@@ -142,15 +141,16 @@ def _densities(numbers: Numbers, arrays: Arrays, num_samples: int, steps: int) -
             bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
         if line == 0:
-            axes.set_title(f"degree {degree}", fontsize=9)
+            axes.set_title(f"degree {degree}", fontsize=8)
         if j == 0:
-            axes.set_ylabel(textwrap.fill(name, 14), fontsize=8)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, frameon=False, loc="outside upper center", ncols=3)
+            axes.set_ylabel(",\n".join(textwrap.fill(part, 12) for part in name.split(", ")), fontsize=8)
+    plotting.legend(figure, panels=[panels[0, 0]], loc="outside upper center")
+    closest = max(row["ks_theory"] for row in rows)
     figure.supxlabel(
         "value (standard deviations of the target); density from 0, cut off above the histogram\n"
-        f"number: KS distance of {num_samples} samples of the network from the predicted law, red where beyond chance\n"
-        f"({_chance(num_samples):.3f}): {steps} training steps were too few for that network, the sampler agrees (table)",
+        f"number: KS distance of {num_samples} samples of the network from the prediction, red where beyond chance "
+        f"({_chance(num_samples):.3f}):\nnot learned in {steps} training steps; samples of the closed form are "
+        f"{closest:.3f} from it at most",
         fontsize=8,
     )  # fmt: skip
     return figure
