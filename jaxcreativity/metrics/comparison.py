@@ -109,6 +109,13 @@ def agreement(prediction: Shaped[ArrayLike, "n ..."], target: Shaped[ArrayLike, 
 
     Raises:
         ValueError: if the shapes differ, there are no images, or images are integer, NaN or infinite.
+
+    Example:
+        >>> import jax, jaxcreativity as jc
+        >>> target = jax.random.normal(jax.random.key(0), (8, 4, 4, 1))
+        >>> found = jc.metrics.agreement(0.5 * target, target)  # half the contrast
+        >>> [round(float(found.pearson_quartiles[1]), 3), round(float(found.r_squared_quartiles[1]), 2)]
+        [1.0, 0.74]
     """
     prediction = _checks.examples("prediction", prediction)
     target = _checks.examples("target", target)
@@ -134,12 +141,12 @@ def covariance_error(estimate: Shaped[ArrayLike, "n ..."], covariance: Shaped[Ar
     Raises:
         ValueError: if the shapes do not fit, entries are integer, NaN or infinite, `covariance` is zero or
             not symmetric, or a square `estimate` is not symmetric (`d` flat samples: pass their covariance,
-            `theory.gaussian.fit(samples).covariance`).
+            `distributions.gaussian.fit(samples).covariance`).
     """
     covariance = _covariance("covariance", covariance, "pass a symmetric (d, d)")
     estimate = _checks.examples("estimate", estimate)
     if estimate.shape == covariance.shape:
-        advice = "for d flat samples, pass theory.gaussian.fit(samples).covariance"
+        advice = "for d flat samples, pass distributions.gaussian.fit(samples).covariance"
         estimate = _covariance("estimate", estimate, advice)
     else:
         size = estimate[0].size

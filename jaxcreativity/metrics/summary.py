@@ -9,6 +9,9 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcreativity import _checks
 
+# Resampled values held at once.
+_RESAMPLED_ENTRIES = 2**20
+
 
 def quartiles(values: Shaped[ArrayLike, "..."]) -> Float[Array, "3"]:
     """Lower quartile, median and upper quartile of `(n,)` values, interpolated between order statistics.
@@ -23,7 +26,11 @@ def quartiles(values: Shaped[ArrayLike, "..."]) -> Float[Array, "3"]:
 
 
 def named_quartiles(name: str, values: Shaped[ArrayLike, "..."]) -> dict[str, float]:
-    """Name the quartiles `{name}_q25`, `{name}_median`, `{name}_q75`: plain floats for a table or JSON."""
+    """Name the quartiles `{name}_q25`, `{name}_median`, `{name}_q75`: plain floats for a table or JSON.
+
+    Raises:
+        ValueError: for the values that `quartiles` rejects.
+    """
     lower, median, upper = quartiles(values).tolist()
     return {f"{name}_q25": lower, f"{name}_median": median, f"{name}_q75": upper}
 
@@ -37,23 +44,28 @@ def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) ->
     none of 100 samples memorised means a fraction between 0 and 0.037. The trials are taken to be
     independent.
 
-    Source: Wilson (1927); Brown, Cai & DasGupta (2001), section 3.1.1.
+    Source: Wilson (1927); Brown, Cai & DasGupta (2001), section 3.1.1. Computed by SciPy.
+
+    Args:
+        successes: how often.
+        trials: out of how many.
+        confidence: level of the interval.
 
     Raises:
         ValueError: unless `0 <= successes <= trials`, `trials >= 1` and `0 < confidence < 1`.
+
+    Example:
+        >>> low, high = wilson_interval(0, 100)
+        >>> low, round(high, 3)
+        (0.0, 0.037)
     """
+    from scipy.stats import binomtest  # takes longer to load than the rest of this package
+
     trials = _checks.positive_int("trials", trials)
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must lie between 0 and trials = {trials}, got {successes}")
-    z = half_width(1.0, confidence)
-    fraction = successes / trials
-    centre = fraction + z**2 / (2 * trials)
-    reach = z * (fraction * (1 - fraction) / trials + z**2 / (4 * trials**2)) ** 0.5
-    scale = 1 + z**2 / trials
-    # At the ends the exact bound is 0 or 1; rounding must not move it.
-    low = 0.0 if successes == 0 else (centre - reach) / scale
-    high = 1.0 if successes == trials else (centre + reach) / scale
-    return low, high
+    interval = binomtest(int(successes), trials).proportion_ci(check_confidence(confidence), method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def half_width(variance: float, confidence: float) -> float:
@@ -66,7 +78,11 @@ def half_width(variance: float, confidence: float) -> float:
 
 
 def check_confidence(confidence: float) -> float:
-    """Return `confidence` if it lies in (0, 1), else raise `ValueError`."""
+    """Return `confidence` if it lies in (0, 1).
+
+    Raises:
+        ValueError: if it does not.
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, got {confidence}")
     return confidence
@@ -86,23 +102,38 @@ def bootstrap_interval(
 
     Args:
         values: `(n,)`.
-        statistic: array -> number, e.g. `numpy.mean` or `numpy.median`.
+        statistic: array -> number, e.g. `numpy.mean` or `numpy.median`; one with an argument `axis` is given many sets
+            at once.
         confidence: level of the interval.
         num_resamples: sets drawn.
         seed: of the draws.
 
-    Source: Efron & Tibshirani (1993), section 13.3.
+    Source: Efron & Tibshirani (1993), section 13.3. Computed by SciPy.
 
     Raises:
         ValueError: for values that are not one non-empty axis, a confidence outside (0, 1) or no resamples.
+
+    Example:
+        >>> low, high = bootstrap_interval(np.arange(100.0), np.median)
+        >>> low < 49.5 < high
+        True
     """
     values = np.asarray(values)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(f"values must be a non-empty (n,), got {values.shape}")
     check_confidence(confidence)
     _checks.positive_int("num_resamples", num_resamples)
-    rng = np.random.default_rng(seed)
-    # One set at a time: all of them would be num_resamples * n numbers.
-    drawn = [statistic(values[rng.integers(0, values.size, values.size)]) for _ in range(num_resamples)]
-    low, high = np.quantile(drawn, [0.5 - 0.5 * confidence, 0.5 + 0.5 * confidence])
-    return float(low), float(high)
+    if values.size == 1:  # every set is this one, which SciPy rejects
+        return (float(statistic(values)),) * 2
+    from scipy.stats import bootstrap
+
+    interval = bootstrap(
+        (values,),
+        statistic,
+        n_resamples=num_resamples,
+        batch=max(1, _RESAMPLED_ENTRIES // values.size),
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.distributions import gaussian
 
 Features = Callable[[Array], Array]
@@ -33,14 +34,24 @@ class Pixels:
     name: str = _pytree.static(default="pixels")
 
     def __call__(self, images: Shaped[ArrayLike, "n h w c"]) -> Float[Array, "n d"]:
-        """Flatten images."""
+        """Flatten images.
+
+        Raises:
+            ValueError: for anything but floating-point images `(n, h, w, c)`.
+        """
         images = _checks.examples("images", images, ndim=4)
         return images.reshape(images.shape[0], -1)
 
 
 @_pytree.dataclass
 class PCA:
-    """Images -> coordinates along the leading principal axes of a training set, not whitened; made by `pca`."""
+    """Images -> coordinates along the leading principal axes of a training set, not whitened; made by `pca`.
+
+    Args:
+        mean: of the training set.
+        axes: the leading ones, in columns.
+        explained: share of the training set's variance.
+    """
 
     mean: Float[Array, "h w c"]
     axes: Float[Array, "d rank"]
@@ -61,7 +72,7 @@ class PCA:
         if images.shape[1:] != self.mean.shape:
             raise ValueError(f"these principal axes are of images {self.mean.shape}, got {images.shape[1:]}")
         centred = (images - self.mean[None]).reshape(images.shape[0], -1)
-        return jnp.matmul(centred, self.axes.astype(centred.dtype), precision="highest")
+        return dot(centred, self.axes.astype(centred.dtype))
 
 
 def pixels() -> Pixels:
@@ -75,6 +86,13 @@ def pca(train: Shaped[ArrayLike, "n h w c"], rank: int) -> PCA:
     Raises:
         ValueError: if `train` is not a set of images, or `rank` exceeds the number of directions in which it varies at
             most, `min(n - 1, h w c)`.
+
+    Example:
+        >>> import jax
+        >>> train = jax.random.normal(jax.random.key(0), (50, 4, 4, 1))
+        >>> features = pca(train, 10)
+        >>> features(train).shape, features.name
+        ((50, 10), 'PCA (rank 10, 83.5% of the variance)')
     """
     train = _checks.examples("train", train, ndim=4, min_count=2)
     largest = min(train.shape[0] - 1, train[0].size)
@@ -133,13 +151,23 @@ class Named:
     name: str
 
     def __call__(self, images: Shaped[ArrayLike, "n h w c"]) -> Array:
-        """Features of images."""
+        """Features of images.
+
+        Raises:
+            ValueError: for anything but floating-point images `(n, h, w, c)`.
+        """
         return self.function(_checks.examples("images", images, ndim=4))
 
 
 @dataclasses.dataclass(frozen=True)
 class Inception:
-    """Images -> features of a PyTorch network that takes bytes `(n, 3, h, w)`; made by `inception`."""
+    """Images -> features of a PyTorch network that takes bytes `(n, 3, h, w)`; made by `inception`.
+
+    Args:
+        network: PyTorch module.
+        batch_size: images evaluated at once.
+        name: for a table.
+    """
 
     network: Any
     batch_size: int

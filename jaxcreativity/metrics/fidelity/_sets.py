@@ -17,6 +17,13 @@ def feature_pair(
 ) -> tuple[Float64[np.ndarray, "n d"], Float64[np.ndarray, "m d"]]:
     """Two sets `(n, d)` and `(m, d)` on the host, in float64.
 
+    Args:
+        name_a: of the first, for messages.
+        a: `(n, d)`.
+        name_b: of the second.
+        b: `(m, d)`.
+        min_count: smallest n and m that are accepted.
+
     Raises:
         ValueError: for traced arrays, shapes that do not fit, fewer than `min_count` vectors, integer, NaN, infinite
             or overflowing entries.

@@ -49,6 +49,12 @@ def frechet_distance(
 
     Raises:
         ValueError: if there are too few vectors, the shapes differ, or entries are integer, NaN, infinite or traced.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(50, 3))
+        >>> round(frechet_distance(x, x + 2), 6)  # three features, each moved by 2
+        12.0
     """
     x, y = feature_pair("x", x, "y", y)
     _check_counts(x, y, x.shape[1] + 1 if min_count is None else min_count)

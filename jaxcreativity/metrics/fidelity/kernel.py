@@ -14,7 +14,13 @@ _BLOCK = 256
 
 
 class KernelDistance(NamedTuple):
-    """The estimate from all vectors, and its confidence interval."""
+    """The estimate from all vectors, and its confidence interval.
+
+    Args:
+        value: the estimate.
+        low: lower end of the interval.
+        high: upper end.
+    """
 
     value: float
     low: float
@@ -59,6 +65,13 @@ def kernel_distance(
     Raises:
         ValueError: if the shapes differ, a set has fewer than 4 vectors, entries are integer, NaN, infinite or traced,
             or a setting is out of its range.
+
+    Example:
+        >>> import jax
+        >>> x, y = jax.random.normal(jax.random.key(0), (2, 100, 4))
+        >>> same, moved = (kernel_distance(x, z, key=jax.random.key(1)) for z in (y, y + 1))
+        >>> same.low < 0 < same.high, moved.low > 0
+        (True, True)
     """
     x, y = feature_pair("x", x, "y", y, min_count=4)
     summary.check_confidence(confidence)
@@ -74,6 +87,11 @@ def kernel_distance(
 
 def check_subsets(num_subsets: int, subset_size: int | None, smaller: int) -> int:
     """The size of the subsets, by default half of the smaller set.
+
+    Args:
+        num_subsets: subsets drawn.
+        subset_size: vectors of the smaller set in each, or `None`.
+        smaller: count of the smaller set.
 
     Raises:
         ValueError: as `kernel_distance`.

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import fourier
+from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.metrics.memorisation.neighbours import check_pair
 
 
@@ -26,6 +27,11 @@ def power_spectrum(images: Shaped[ArrayLike, "n h w c"]) -> Float[Array, " radii
 
     Raises:
         ValueError: if `images` is not such an array, or integer, empty, NaN or infinite.
+
+    Example:
+        >>> import jax
+        >>> power_spectrum(2 * jax.random.normal(jax.random.key(0), (1000, 8, 8, 1))).round(0).tolist()
+        [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]
     """
     images = _checks.examples("images", images, ndim=4)
     radii = _radii(*images.shape[1:3])
@@ -68,4 +74,4 @@ def _power_spectrum(images, radii):
     power = jnp.einsum("hwcc->hw", fourier.mean_power_spectrum(images)).real / images.shape[3]
     count = max(radii) + 1
     ring = jax.nn.one_hot(np.asarray(radii), count, dtype=power.dtype)
-    return jnp.matmul(power.ravel(), ring, precision="highest") / ring.sum(axis=0)
+    return dot(power.ravel(), ring) / ring.sum(axis=0)

@@ -24,8 +24,13 @@ from jaxcreativity.metrics.memorisation.neighbours import check_pair, first_occu
 class Birthday:
     """Duplicates among `m` samples; made by `birthday_test`.
 
-    `collisions[i]` is the number of other samples that sample i is a duplicate of; `support_low`, `support_high` is the
-    bootstrap interval of the support size. `held_out` has the same for the held-out set.
+    Args:
+        collisions: of how many other samples each sample is a duplicate.
+        held_out: the same for the held-out set.
+        support_low: lower end of the bootstrap interval of the support size.
+        support_high: its upper end.
+        tolerance: distance below which two samples are duplicates.
+        confidence: level of the interval.
     """
 
     collisions: Int[Array, " m"]
@@ -96,6 +101,13 @@ def birthday_test(
     Raises:
         ValueError: for bad or too few images, a threshold outside (0, 1], a tolerance that is not positive,
             `confidence` outside (0, 1), traced arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> train = np.random.default_rng(0).normal(size=(20, 8))
+        >>> drawn = train[np.random.default_rng(1).integers(0, 20, 100)]  # a model that copies its training set
+        >>> round(birthday_test(drawn, train).support_size)
+        19
     """
     samples, train = check_pair("samples", samples, "train", train)
     _checks.concrete("birthday_test", samples=samples, train=train)
@@ -128,6 +140,7 @@ def _interval(pairs, confidence, num_resamples, seed):
     m = len(pairs)
     if not pairs.any():
         return m * (m - 1) / 2 / -math.log(1 - confidence), math.inf
+    # Not SciPy's bootstrap: pairs of one sample with itself must be left out.
     counts = np.random.default_rng(seed).multinomial(m, np.full(m, 1 / m), size=num_resamples).astype(float)
     possible = m**2 - np.square(counts).sum(axis=1)
     counts, possible = counts[possible > 0], possible[possible > 0]  # not m times the same sample

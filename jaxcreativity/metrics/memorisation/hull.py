@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 from jaxtyping import Array, ArrayLike, Float, Shaped
 
 from jaxcreativity import _checks, _pytree
@@ -28,7 +27,13 @@ class HullProjection(NamedTuple):
 class HullDistance:
     """Distances of `m` samples to the convex hull of their nearest training images; made by `hull_distance`.
 
-    `distances` is to the hull, `nearest` to the nearest training image; `held_out` has the same for the held-out set.
+    Args:
+        distances: to the hull.
+        nearest: to the nearest training image.
+        held_out: the same for the held-out set.
+        num_vertices: training images whose blends count.
+        confidence: level of the interval.
+        num_duplicates: training images that were dropped, being equal to others.
     """
 
     distances: Float[Array, " m"]
@@ -70,18 +75,21 @@ def project_on_hull(x: Shaped[ArrayLike, " d"], vertices: Shaped[ArrayLike, "k d
 
     With P the vertices minus x, the least-norm point of conv P has the weights `u / sum(u)` of the non-negative
     least-squares problem `min |P^T u|^2 + (sum(u) - 1)^2`: at u = s a, `sum(a) = 1`, its minimum over s is
-    `|P^T a|^2 / (1 + |P^T a|^2)`, which grows with `|P^T a|`. Source: Lawson & Hanson (1974), chapter 23.
+    `|P^T a|^2 / (1 + |P^T a|^2)`, which grows with `|P^T a|`. Solved by SciPy.
+    Source: Lawson & Hanson (1974), chapter 23.
 
     Args:
         x: one flattened example.
         vertices: `(k, d)`, finite.
     """
+    from scipy.optimize import nnls
+
     edges = np.asarray(vertices, np.float64) - np.asarray(x, np.float64)
     scale = np.linalg.norm(edges, axis=1).max()
     if scale == 0:
         return HullProjection(0.0, np.full(len(edges), 1 / len(edges)))
     system = np.concatenate([edges.T / scale, np.ones((1, len(edges)))])
-    solution = scipy.optimize.nnls(system, np.append(np.zeros(edges.shape[1]), 1.0))[0]
+    solution = nnls(system, np.append(np.zeros(edges.shape[1]), 1.0))[0]
     weights = solution / solution.sum()
     return HullProjection(float(np.linalg.norm(weights @ edges)), weights)
 
@@ -113,6 +121,13 @@ def hull_distance(
     Raises:
         ValueError: for the input that `nearest_neighbours` rejects, more vertices than distinct training images,
             `confidence` outside (0, 1), traced arrays.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> train = jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 9.0]])
+        >>> found = hull_distance(jnp.asarray([[1.0, 0.5]]), train, num_vertices=2)
+        >>> found.distances.tolist()  # half of one and half of the other is (1, 0)
+        [0.5]
     """
     samples, train = check_pair("samples", samples, "train", train)
     _checks.concrete("hull_distance", samples=samples, train=train)

@@ -1,6 +1,5 @@
 """Nearest images, exact and in bounded memory, in the Euclidean distance over all entries of an image."""
 
-import hashlib
 from functools import partial
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, Shaped
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
 
 # Queries compared at once, and candidates that are compared exactly beyond the neighbours asked for.
 _BLOCK = 256
@@ -20,7 +20,9 @@ _SPARE = 16
 class Neighbours:
     """The `k` nearest images of each of `m` queries, nearest first.
 
-    `distances` are Euclidean; `indices` count along the data.
+    Args:
+        distances: Euclidean.
+        indices: along the data.
     """
 
     distances: Float[Array, "m k"]
@@ -57,6 +59,13 @@ def nearest_neighbours(
         ValueError: if the shapes of one image differ, an array is empty, integer, NaN, infinite or so large that
             squared distances overflow, `k` exceeds the number of images to choose from, or `exclude_self` comes with
             another number of queries than data.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> data = jnp.asarray([[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
+        >>> found = nearest_neighbours(data, data, 1, exclude_self=True)
+        >>> found.indices[:, 0].tolist(), found.distances[:, 0].tolist()
+        ([1, 0, 1], [1.0, 1.0, 4.0])
     """
     queries, data = check_pair("queries", queries, "data", data)
     k = _checks.positive_int("k", k)
@@ -76,6 +85,12 @@ def check_pair(
     name_a: str, a: Shaped[ArrayLike, "m ..."], name_b: str, b: Shaped[ArrayLike, "n ..."]
 ) -> tuple[Float[Array, "m ..."], Float[Array, "n ..."]]:
     """Two sets of images in one dtype, after checking that they can be compared.
+
+    Args:
+        name_a: of the first set, for the message.
+        a: `(m, *shape)`.
+        name_b: of the second.
+        b: `(n, *shape)`.
 
     Raises:
         ValueError: if either is no set of examples, their shapes differ, or squared distances would overflow.
@@ -101,10 +116,8 @@ def check_pair(
 def first_occurrences(x: Shaped[ArrayLike, "n ..."]) -> np.ndarray:
     """Ascending indices of the images that equal no earlier one, entry by entry."""
     rows = np.ascontiguousarray(np.asarray(x).reshape(len(x), -1)) + 0.0  # turns -0 into 0
-    seen = {}
-    for index, row in enumerate(rows):
-        seen.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
-    return np.fromiter(seen.values(), dtype=np.int64)
+    # One item of bytes a row: sorted by comparing memory, ten times faster than `axis=0`, which compares entries.
+    return np.sort(np.unique(rows.view(np.dtype((np.void, rows.strides[0]))).ravel(), return_index=True)[1])
 
 
 class _Best(NamedTuple):
@@ -131,7 +144,7 @@ def _nearest(queries, data, k, exclude_self, chunk):
         y = queries[own]
         excluded = own if exclude_self else jnp.full_like(own, -1)
         indices = _search(jax.lax.stop_gradient(y), excluded, fixed, centre, norms, k, chunk)
-        distances = _norm(data[indices] - y[:, None])
+        distances = safe_sqrt(jnp.sum(jnp.square(data[indices] - y[:, None]), axis=-1))
         # Recomputed sums may differ in the last place: keep the order of the distances that are returned.
         order = jnp.argsort(jax.lax.stop_gradient(distances), axis=1)
         return tuple(jnp.take_along_axis(x, order, axis=1) for x in (distances, indices))
@@ -148,8 +161,7 @@ def _search(y, excluded, data, centre, norms, k, chunk) -> Int[Array, "queries k
 
     def expanded(first):
         v = jax.lax.dynamic_slice_in_dim(data, first, chunk) - centre[None]
-        products = jnp.matmul(u, v.T, precision="highest")
-        return squares[:, None] - 2 * products + jax.lax.dynamic_slice_in_dim(norms, first, chunk)[None]
+        return squares[:, None] - 2 * dot(u, v.T) + jax.lax.dynamic_slice_in_dim(norms, first, chunk)[None]
 
     best = _smallest(expanded, excluded, data.shape[0], chunk, num_candidates)
 
@@ -200,9 +212,3 @@ def _smallest(squared_distances, excluded, num_data, chunk, count) -> _Best:
     dtype = jax.eval_shape(squared_distances, jnp.zeros((), jnp.int32)).dtype
     start = _Best(jnp.full(shape, jnp.inf, dtype), jnp.zeros(shape, jnp.int32))
     return jax.lax.scan(body, start, chunk * jnp.arange(num_chunks, dtype=jnp.int32))[0]
-
-
-def _norm(differences):
-    squares = jnp.sum(jnp.square(differences), axis=-1)
-    # The derivative of the root is infinite at 0; it is taken as 0.
-    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)

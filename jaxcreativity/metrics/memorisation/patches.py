@@ -48,7 +48,12 @@ class PatchDistances(NamedTuple):
 class PatchNovelty:
     """Distances at every patch size, of samples and of held-out images; made by `patch_novelty`.
 
-    Size 0 stands for the whole image.
+    Args:
+        samples: by patch size; size 0 stands for the whole image.
+        held_out: the same of the held-out images.
+        same_location: whether patches were compared at their own place only.
+        min_contrast: below which patches were left out.
+        confidence: level of the intervals.
     """
 
     samples: dict[int, PatchDistances]
@@ -126,6 +131,14 @@ def patch_novelty(
     Raises:
         ValueError: for images that do not fit together, patch sizes that are even, too large, repeated or none, a
             negative `min_contrast`, held-out images without contrast, `confidence` outside (0, 1), traced arrays.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> train, held_out = rng.uniform(-1, 1, (20, 6, 6, 1)), rng.uniform(-1, 1, (8, 6, 6, 1))
+        >>> found = patch_novelty(train[:8], train, held_out, patch_sizes=(3,))  # samples that are copies
+        >>> found.nearer(3)[0]
+        1.0
     """
     summary.check_confidence(confidence)
     _checks.concrete("patch_novelty", samples=samples, train=train, held_out=held_out)

@@ -1,7 +1,7 @@
 """Novelty: how far is a generated image from the training set, and is it a copy?
 
 Being near the training set is not copying it: in dense regions everything is near something. The ratio test
-compares the distance to the nearest training image with that to the k-th nearest (theory section 6): a copy
+compares the distance to the nearest training image with that to the k-th nearest (docs/measures.md): a copy
 of one image is much closer to it than to any other, `d_1 / d_k << 1`, whereas a new image has several at
 about the same distance, `d_1 / d_k` near 1. The same numbers for a held-out set say what a genuinely new
 image scores.
@@ -21,9 +21,14 @@ from jaxcreativity.metrics.memorisation.neighbours import check_pair, first_occu
 class Novelty:
     """Distances of `m` samples to their nearest training images, and what follows; made by `novelty`.
 
-    `distances` and `indices` hold the nearest `neighbour` distinct training images, nearest first, `indices`
-    as positions in the training set (the first of a group of duplicates). `held_out` has the same for the
-    held-out images, if there were any.
+    Args:
+        distances: to the nearest `neighbour` distinct training images, nearest first.
+        indices: their positions in the training set (the first of a group of duplicates).
+        held_out: the same for the held-out images, if there were any.
+        threshold: ratio below which a sample counts as a copy.
+        confidence: level of the interval of the memorised fraction.
+        num_train: training images, duplicates included.
+        num_duplicates: training images that were dropped, being equal to others.
     """
 
     distances: Float[Array, "m neighbour"]
@@ -99,11 +104,16 @@ def neighbour_ratio(
     0). A *near* copy of an image that the data hold k times has ratio 1, though: `novelty` removes duplicates
     first.
 
-    Traceable, and differentiable where `d_1 > 0`. Arguments and errors are those of `nearest_neighbours`,
-    and:
+    Traceable, and differentiable where `d_1 > 0`.
+
+    Args:
+        samples: generated images `(m, *shape)`.
+        data: `(n, *shape)`.
+        k: number of the neighbour to compare with.
+        chunk_size: as for `nearest_neighbours`.
 
     Raises:
-        ValueError: if `k < 2`.
+        ValueError: if `k < 2`, or for the input that `nearest_neighbours` rejects.
     """
     if _checks.positive_int("k", k) < 2:
         raise ValueError("k must be at least 2: the ratio of the nearest distance to itself says nothing")
@@ -143,6 +153,16 @@ def novelty(
     Raises:
         ValueError: for the input that `nearest_neighbours` rejects, `neighbour < 2` or above the number of
             distinct training images, `threshold` outside (0, 1], `confidence` outside (0, 1), traced arrays.
+
+    Example:
+        >>> import jax, jaxcreativity as jc
+        >>> train, test, new = jax.random.normal(jax.random.key(0), (3, 50, 64))
+        >>> half_copied = train.at[25:].set(new[25:])
+        >>> found = jc.metrics.novelty(half_copied, train, test)
+        >>> float(found.memorised_fraction), [round(end, 2) for end in found.memorised_interval]
+        (0.5, [0.37, 0.63])
+        >>> float(found.held_out.memorised_fraction)
+        0.0
     """
     samples, train = check_pair("samples", samples, "train", train)
     _checks.concrete("novelty, unlike neighbour_ratio,", samples=samples, train=train)
