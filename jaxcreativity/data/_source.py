@@ -6,8 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
 Rows = np.ndarray
 Images = np.ndarray
@@ -47,7 +45,14 @@ def from_arrays(
     image_size: int | None = None,
     split: Callable[[np.random.Generator, float], tuple[Rows, Rows]] | None = None,
 ) -> ImageSource:
-    """A source of images `(n, h, w, c)` that are in memory; the rows that are read are resized."""
+    """A source of images `(n, h, w, c)` that are in memory; the rows that are read are resized.
+
+    Args:
+        images: uint8, or float32 in [-1, 1].
+        labels: `(n,)`, or `None`.
+        image_size: height and width to resize to, or `None`.
+        split: what is held out; random images by default.
+    """
 
     def read(rows):
         chosen = images[rows]
@@ -58,15 +63,19 @@ def from_arrays(
     return ImageSource(len(images), read, split or random_split(len(images)))
 
 
-def fit_to_square(image: Image.Image, size: int) -> Image.Image:
-    """Crop to the central square and resize with the Lanczos filter, whose support grows with the reduction."""
+def fit_to_square(image: Any, size: int) -> Any:
+    """Crop a Pillow image to the central square and resize it with the Lanczos filter, which widens as it reduces."""
+    from PIL.Image import Resampling
+
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     image = image.crop((left, top, left + side, top + side))
-    return image if side == size else image.resize((size, size), Image.Resampling.LANCZOS)
+    return image if side == size else image.resize((size, size), Resampling.LANCZOS)
 
 
 def _fit_array(image, size):
+    from PIL import Image
+
     # Channel by channel: Pillow has no two-channel and no floating-point colour images.
     channels = [fit_to_square(Image.fromarray(np.ascontiguousarray(c)), size) for c in np.moveaxis(image, -1, 0)]
     resized = np.stack([np.asarray(c) for c in channels], axis=-1)
@@ -87,7 +96,15 @@ def stack_same_size(images: Sequence[np.ndarray], origin: str) -> np.ndarray:
 
 
 def decode_in_threads(decode: Callable[[Any], list], batches: Sequence[Sequence], description: str) -> list:
-    """`decode` every batch in threads (Pillow releases the interpreter lock), in order, with a progress bar."""
+    """`decode` every batch in threads (Pillow releases the interpreter lock), in order, with a progress bar.
+
+    Args:
+        decode: batch -> decoded images.
+        batches: what is decoded.
+        description: of the bar.
+    """
+    from tqdm import tqdm
+
     out = []
     total = sum(map(len, batches))
     pool = ThreadPoolExecutor()

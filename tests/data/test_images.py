@@ -4,6 +4,8 @@ import importlib.util
 import itertools
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -13,7 +15,10 @@ import pytest
 from PIL import Image
 
 from jaxcreativity import data
-from jaxcreativity.data import embedded, files, loading, tfds_images
+from jaxcreativity.data import _embedded as embedded
+from jaxcreativity.data import _files as files
+from jaxcreativity.data import _tfds_images as tfds_images
+from jaxcreativity.data import loading
 
 EMBEDDED = {"digits": (1797, (8, 8, 1)), "natural_patches": (12_071, (16, 16, 1)), "faces": (100, (25, 25, 1))}
 every_embedded = pytest.mark.parametrize("name", EMBEDDED)
@@ -420,7 +425,6 @@ def test_cifar10_is_in_colour(real_dataset):
 
 
 def test_tensorflow_is_not_imported(mnist):
-    import sys
 
     data.load("mnist", num_images=10)
     assert "tensorflow" not in sys.modules
@@ -483,7 +487,6 @@ def test_unknown_names_get_a_suggestion():
 
 
 def test_without_tfds_installed_the_error_says_so(monkeypatch):
-    import sys
 
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ValueError, match="needs tensorflow-datasets and array-record"):
@@ -496,3 +499,13 @@ def test_loading_gives_no_warnings():
         warnings.simplefilter("error")
         for name in loading.EMBEDDED:
             data.load(name, num_images=5)
+
+
+def test_importing_data_loads_what_every_set_needs_only():
+    code = (
+        "import sys, jaxcreativity.data\n"
+        "unwanted = ('PIL', 'sklearn', 'skimage', 'tensorflow_datasets', 'tqdm', 'flax', 'jaxcreativity.theory')\n"
+        "sys.exit(', '.join(name for name in unwanted if name in sys.modules) or 0)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (found.stderr, found.returncode) == ("", 0)

@@ -15,7 +15,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from jaxcreativity.data._source import ImageSource, decode_in_threads, fit_to_square, random_split, stack_same_size
 
@@ -103,6 +102,8 @@ class _Reader:
         return images, np.array([label for _, label in pairs], np.int64) if self.label_key else None
 
     def _decode_one(self, record):
+        from PIL import Image
+
         with Image.open(io.BytesIO(record[self.image_key])) as image:
             image = image.convert(self.mode)
             if self.image_size is not None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from jaxcreativity.data._source import (
     ImageSource,
@@ -91,6 +90,8 @@ def array_file(path: Path, image_size: int | None = None) -> ImageSource:
 
 
 def _decode(file, image_size):
+    from PIL import Image, ImageOps
+
     with Image.open(file) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):

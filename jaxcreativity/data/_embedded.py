@@ -3,7 +3,6 @@
 import importlib.resources
 
 import numpy as np
-from PIL import Image
 
 from jaxcreativity.data._source import ImageSource, from_arrays
 
@@ -53,6 +52,8 @@ def natural_patches(image_size: int | None = None) -> ImageSource:
     Held out is one upright band of tiles per photograph, at a random place: tiles that touch are then in the same
     part except along the band's two edges, and the band has sky and ground like the rest.
     """
+    from PIL import Image
+
     tiles, columns, photographs = [], [], []
     for number, (package, name) in enumerate(PHOTOGRAPHS):
         with Image.open(_file(package, name)) as photograph:
