@@ -20,7 +20,7 @@ demo: $(VENV)/installed
 
 # Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 test: $(VENV)/installed
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=1" \
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" \
 		$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
 
 test-all: $(VENV)/installed

@@ -5,7 +5,6 @@ core alone.
 """
 
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,12 @@ print("core:", jc.__file__.rpartition("site-packages")[2])
 """
 
 
-def first_example() -> str:
-    """The README's first block of Python."""
-    return re.search(r"```python\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)[1]
+EXAMPLES = f"""
+import doctest, sys
+tried = doctest.testfile({str(PROJECT / "README.md")!r}, module_relative=False)
+print("README:", tried)
+sys.exit(tried.failed or not tried.attempted)
+"""
 
 
 def try_out(archive: Path, extra: str, programs: list[str], folder: Path) -> None:
@@ -51,7 +53,7 @@ def main(dist: Path) -> None:
     wheel, source = sorted(dist.glob("*.whl"))[-1], sorted(dist.glob("*.tar.gz"))[-1]
     with tempfile.TemporaryDirectory() as folder:
         digits = "import jaxcreativity as jc; print(jc.data.load('digits'))"
-        try_out(wheel.resolve(), "[data]", [CORE, first_example(), digits], Path(folder))
+        try_out(wheel.resolve(), "[data]", [CORE, EXAMPLES, digits], Path(folder))
         try_out(source.resolve(), "", [CORE], Path(folder))
     print(f"{wheel.name} and {source.name}: installed and used outside the repository")
 
