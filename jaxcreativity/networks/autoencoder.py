@@ -1,7 +1,7 @@
 """Trainable bottlenecks: few code numbers, few prototypes, few hidden units; counterparts of `theory.bottleneck`.
 
-The linear autoencoder of rank r is `linear.LowRankLinear`. Train all of these to predict `"x"`: predicting noise or v
-adds a multiple of y, which goes around the bottleneck.
+Closed forms: docs/theory/bottleneck.md. The linear autoencoder of rank r is `linear.LowRankLinear`. Train all of these
+to predict `"x"`: predicting noise or v adds a multiple of y, which goes around the bottleneck.
 """
 
 from typing import Literal, get_args
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxcreativity import _checks
 from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.networks.embedding import NoiseEmbedding
+from jaxcreativity.networks._embedding import NoiseEmbedding
 
 Activation = Literal["silu", "softmax"]
 
@@ -61,7 +61,11 @@ class Autoencoder(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Map one scaled example to an output of its shape."""
+        """Map one scaled example to an output of its shape.
+
+        Raises:
+            ValueError: for sizes below 1, and for an unknown activation.
+        """
         _checks.positive_int("code_size", self.code_size)
         _checks.positive_int("decoder_depth", self.decoder_depth)
         embedding = NoiseEmbedding()(sigma)
@@ -99,7 +103,11 @@ class Prototypes(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Map one scaled example to an output of its shape."""
+        """Map one scaled example to an output of its shape.
+
+        Raises:
+            ValueError: for fewer than one prototype.
+        """
         shape = (_checks.positive_int("num_prototypes", self.num_prototypes), y.size)
         keys = self.param("kernel", nn.initializers.normal(self.spread), shape, y.dtype).astype(y.dtype)
         values = keys
@@ -125,7 +133,11 @@ class ShallowMLP(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Map one scaled example to an output of its shape."""
+        """Map one scaled example to an output of its shape.
+
+        Raises:
+            ValueError: for fewer than one unit, and for an unknown activation.
+        """
         _checks.positive_int("width", self.width)
         h = _Hidden(self.width, self.activation)(y.ravel(), NoiseEmbedding()(sigma))
         return nn.Dense(y.size)(h).reshape(y.shape)

@@ -29,7 +29,14 @@ from jaxcreativity.denoiser import NoiseLevel, Prediction
 def preconditioning(
     prediction: Prediction, sigma: NoiseLevel, sigma_data: float, scale_input: bool = True
 ) -> tuple[Any, Any, Any]:
-    """`(c_skip, c_out, c_in)` of this module's table at one noise level."""
+    """`(c_skip, c_out, c_in)` of this module's table at one noise level.
+
+    Args:
+        prediction: `"x"`, `"noise"` or `"v"`.
+        sigma: noise level, in the units of the data.
+        sigma_data: root mean square of the data's entries.
+        scale_input: whether the module sees `c_in y`, or `y` itself (then the third is 1).
+    """
     total = jnp.square(sigma) + sigma_data**2
     root = jax.lax.rsqrt(total)
     c_in = root if scale_input else 1.0
@@ -42,7 +49,16 @@ def preconditioning(
 
 @_pytree.dataclass
 class NetworkDenoiser:
-    """A Flax module with its parameters, obeying the denoiser contract; made by `bind`."""
+    """A Flax module with its parameters, obeying the denoiser contract; made by `bind`.
+
+    Attributes:
+        params: of the module; leaves.
+        module: Linen module `module(y_scaled, sigma) -> output`, or with a third argument `label`.
+        prediction: what the module outputs.
+        sigma_data: root mean square of the data's entries.
+        label: class of a conditional network; a leaf.
+        scale_input: whether the module sees `c_in y`, or `y` itself.
+    """
 
     params: Any
     module: nn.Module = _pytree.static()
@@ -52,7 +68,11 @@ class NetworkDenoiser:
     scale_input: bool = _pytree.static(default=True)
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if y is not floating point, or the module does not return its shape.
+        """
         y = _checks.example("y", y)
         sigma = jnp.asarray(sigma, y.dtype)
         c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data, self.scale_input)
@@ -87,6 +107,13 @@ def bind(
 
     Raises:
         ValueError: for an unknown prediction, `sigma_data <= 0`, or an unhashable module.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> module, y = jc.networks.MLP(width=16), jnp.ones((4, 4, 1))
+        >>> params = module.init(jax.random.key(0), y, jnp.ones(()))["params"]
+        >>> jc.networks.bind(module, params, prediction="noise")(y, 0.5).shape
+        (4, 4, 1)
     """
     _checks.choice("prediction", prediction, get_args(Prediction))
     if not sigma_data > 0:

@@ -1,7 +1,7 @@
 """Trainable linear denoisers: the counterparts of `theory.linear`, with one weight per noise level.
 
-The optimal weights depend on the noise level, so each module holds a table of them and uses the entry nearest to
-`sigma` (in ratio). Weights start at zero, as the theory of early stopping assumes.
+The optimal weights (docs/theory/linear.md) depend on the noise level, so each module holds a table of them and uses the
+entry nearest to `sigma` (in ratio). Weights start at zero, as the theory of early stopping assumes.
 """
 
 import flax.linen as nn
@@ -10,10 +10,8 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import fourier
-from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
-
-_zeros = nn.initializers.zeros_init()
+from jaxcreativity.networks._levels import parameter_at
 
 
 class _LinearModule(nn.Module):
@@ -27,14 +25,8 @@ class _LinearModule(nn.Module):
     levels: tuple[float, ...]
     use_bias: bool = True
 
-    def table(self, name, shape, sigma, dtype, init=_zeros):
-        """The entry for `sigma` of a table with one parameter array per noise level."""
-        table = self.param(name, init, (len(self.levels), *shape), dtype)
-        return table[nearest_level(jnp.array(self.levels), sigma)].astype(dtype)
-
-    def bias(self, shape, sigma, dtype):
-        """The bias for `sigma`."""
-        return self.table("bias", shape, sigma, dtype) if self.use_bias else jnp.zeros(shape, dtype)
+    def _bias(self, shape, sigma, dtype):
+        return parameter_at(self, "bias", shape, sigma, dtype) if self.use_bias else jnp.zeros(shape, dtype)
 
 
 class DenseLinear(_LinearModule):
@@ -42,9 +34,9 @@ class DenseLinear(_LinearModule):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Apply the level's affine map to one example."""
-        kernel = self.table("kernel", (y.size, y.size), sigma, y.dtype)
-        return (kernel @ y.ravel()).reshape(y.shape) + self.bias(y.shape, sigma, y.dtype)
+        """Apply the affine map of the level nearest to `sigma` to one scaled example."""
+        kernel = parameter_at(self, "kernel", (y.size, y.size), sigma, y.dtype)
+        return (kernel @ y.ravel()).reshape(y.shape) + self._bias(y.shape, sigma, y.dtype)
 
 
 class LowRankLinear(_LinearModule):
@@ -54,12 +46,12 @@ class LowRankLinear(_LinearModule):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Apply the level's affine map to one example."""
+        """Apply the affine map of the level nearest to `sigma` to one scaled example."""
         # With both factors at zero the gradient would vanish.
         spread = nn.initializers.normal(y.size**-0.5)
-        encoder = self.table("encoder_kernel", (self.rank, y.size), sigma, y.dtype, spread)
-        decoder = self.table("decoder_kernel", (y.size, self.rank), sigma, y.dtype)
-        return (decoder @ (encoder @ y.ravel())).reshape(y.shape) + self.bias(y.shape, sigma, y.dtype)
+        encoder = parameter_at(self, "encoder_kernel", (self.rank, y.size), sigma, y.dtype, spread)
+        decoder = parameter_at(self, "decoder_kernel", (y.size, self.rank), sigma, y.dtype)
+        return (decoder @ (encoder @ y.ravel())).reshape(y.shape) + self._bias(y.shape, sigma, y.dtype)
 
 
 class PixelwiseLinear(_LinearModule):
@@ -67,8 +59,8 @@ class PixelwiseLinear(_LinearModule):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Apply the level's affine map to one example."""
-        return self.table("kernel", y.shape, sigma, y.dtype) * y + self.bias(y.shape, sigma, y.dtype)
+        """Apply the affine map of the level nearest to `sigma` to one scaled example."""
+        return parameter_at(self, "kernel", y.shape, sigma, y.dtype) * y + self._bias(y.shape, sigma, y.dtype)
 
 
 class ConvLinear(_LinearModule):
@@ -89,15 +81,19 @@ class ConvLinear(_LinearModule):
     def __call__(
         self, y: Float[Array, "height width channels"], sigma: NoiseLevel
     ) -> Float[Array, "height width channels"]:
-        """Apply the level's filter to one image."""
+        """Apply the filter of the level nearest to `sigma` to one scaled image.
+
+        Raises:
+            ValueError: for a kernel that is even, or larger than the image.
+        """
         height, width, channels = y.shape
         if self.kernel_size is None:
             rows, columns = height, width
         else:
             rows = columns = _checks.odd_size("kernel_size", self.kernel_size, min(height, width))
-        kernel = self.table("kernel", (rows, columns, channels, channels), sigma, y.dtype)
+        kernel = parameter_at(self, "kernel", (rows, columns, channels, channels), sigma, y.dtype)
         response = fourier.frequency_response(kernel, height, width)
         transformed = jnp.fft.fft2(y, axes=(0, 1)).reshape(-1, channels)
         filtered = fourier.multiply(response, transformed).reshape(y.shape)
-        bias = self.bias((1, 1, channels), sigma, y.dtype)
+        bias = self._bias((1, 1, channels), sigma, y.dtype)
         return jnp.fft.ifft2(filtered, axes=(0, 1)).real + bias

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.networks.embedding import NoiseEmbedding
+from jaxcreativity.networks._embedding import NoiseEmbedding
 
 ACTIVATIONS = {"silu": nn.silu, "quadratic": lambda h: 0.5 * jnp.square(h)}
 
@@ -34,7 +34,11 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Map one scaled example to an output of its shape."""
+        """Map one scaled example to an output of its shape.
+
+        Raises:
+            ValueError: for an unknown activation.
+        """
         activate = ACTIVATIONS[_checks.choice("activation", self.activation, tuple(ACTIVATIONS))]
         embedding = NoiseEmbedding()(sigma)
         h = nn.Dense(self.width)(y.ravel())

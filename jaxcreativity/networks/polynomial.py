@@ -1,4 +1,7 @@
-"""Trainable polynomial denoisers: the counterparts of `theory.polynomial`, with one readout per noise level."""
+"""Trainable polynomial denoisers: the counterparts of `theory.polynomial`, with one readout per noise level.
+
+The closed forms: docs/theory/polynomial.md.
+"""
 
 from typing import Literal
 
@@ -8,8 +11,8 @@ from jaxtyping import Array, Float
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import hermite
-from jaxcreativity._numerics.levels import nearest_level
 from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.networks._levels import parameter_at
 
 
 class PolynomialReadout(nn.Module):
@@ -34,14 +37,19 @@ class PolynomialReadout(nn.Module):
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Apply the level's polynomial to one example."""
+        """Apply the polynomial of the level nearest to `sigma` to one scaled example.
+
+        Raises:
+            ValueError: for an unknown basis, a degree below 1, and a `kernel_size` that does not go with the basis or
+                the example.
+        """
         _checks.choice("basis", self.basis, ("pixel", "joint", "patch"))
         _checks.positive_int("degree", self.degree)
         if (self.kernel_size is not None) != (self.basis == "patch"):
             raise ValueError(f"kernel_size goes with basis 'patch' only, got {self.basis!r} and {self.kernel_size}")
         if self.basis == "pixel":
             features, outputs = self._features(y.reshape(-1, 1)), 1
-            theta = self._theta((y.size, features.shape[1]), sigma, y.dtype)
+            theta = parameter_at(self, "kernel", (y.size, features.shape[1]), sigma, y.dtype)
             return jnp.sum(theta * features, axis=1).reshape(y.shape)
         if self.basis == "patch":
             if y.ndim != 3:
@@ -49,15 +57,10 @@ class PolynomialReadout(nn.Module):
             _checks.odd_size("kernel_size", self.kernel_size, min(y.shape[:2]))
         outputs = y.size if self.basis == "joint" else y.shape[2]
         features = self._features(hermite.patches(y[None], self.kernel_size)[0])
-        theta = self._theta((features.shape[1], outputs), sigma, y.dtype)
+        theta = parameter_at(self, "kernel", (features.shape[1], outputs), sigma, y.dtype)
         return jnp.matmul(features, theta).reshape(y.shape)
 
     def _features(self, rows):
         d = rows.shape[1]
         features = hermite.hermite_features(rows, jnp.ones(d, rows.dtype), self.degree)
         return features / jnp.asarray(hermite.norms(d, self.degree), rows.dtype)[None]
-
-    def _theta(self, shape, sigma, dtype):
-        # "kernel" is what weight penalties act on.
-        table = self.param("kernel", nn.initializers.zeros_init(), (len(self.levels), *shape), dtype)
-        return table[nearest_level(jnp.array(self.levels), sigma)].astype(dtype)

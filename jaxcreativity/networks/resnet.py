@@ -5,34 +5,8 @@ from jaxtyping import Array, Float, Int
 
 from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.networks.convolution import Padding, convolution
-from jaxcreativity.networks.embedding import NoiseEmbedding
-
-
-class ConditionEmbedding(nn.Module):
-    """The noise level and, for a conditional network, the class, as one vector.
-
-    Attributes:
-        features: its length.
-        num_classes: 0 for an unconditional network.
-    """
-
-    features: int
-    num_classes: int = 0
-
-    @nn.compact
-    def __call__(self, sigma: NoiseLevel, label: Int[Array, ""] | None = None) -> Float[Array, " features"]:
-        """Embed one noise level and class.
-
-        Raises:
-            ValueError: if a label comes without classes or the reverse.
-        """
-        if (label is None) != (self.num_classes == 0):
-            raise ValueError(f"a network of {self.num_classes} classes was called with label {label}; bind one if any")
-        embedding = NoiseEmbedding(self.features)(sigma)
-        if label is not None:
-            embedding = embedding + nn.Embed(self.num_classes, self.features)(label).astype(embedding.dtype)
-        return embedding
+from jaxcreativity.networks._convolution import Padding, convolution
+from jaxcreativity.networks._embedding import ConditionEmbedding
 
 
 class MinimalResNet(nn.Module):
@@ -66,7 +40,17 @@ class MinimalResNet(nn.Module):
     def __call__(
         self, y: Float[Array, "height width channels"], sigma: NoiseLevel, label: Int[Array, ""] | None = None
     ) -> Float[Array, "height width channels"]:
-        """Map one scaled image to an output of its shape."""
+        """Map one scaled image to an output of its shape.
+
+        Args:
+            y: scaled noisy image.
+            sigma: noise level.
+            label: class, for a conditional network only.
+
+        Raises:
+            ValueError: for a depth below 1, an even kernel, unknown padding, and a label that comes without classes or
+                the reverse.
+        """
         _checks.positive_int("depth", self.depth)
         embedding = ConditionEmbedding(self.embedding_features, self.num_classes)(sigma, label)
         h = convolution(self.width, self.kernel_size, self.padding)(y)

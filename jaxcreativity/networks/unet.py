@@ -22,68 +22,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxcreativity import _checks
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.networks.convolution import Padding, convolution, lecun_normal
-from jaxcreativity.networks.mlp import ACTIVATIONS
-from jaxcreativity.networks.resnet import ConditionEmbedding
+from jaxcreativity.networks._blocks import ACTIVATIONS, Activation, Normalisation, ResidualBlock, SelfAttention
+from jaxcreativity.networks._convolution import Padding, convolution, lecun_normal
+from jaxcreativity.networks._embedding import ConditionEmbedding
 
 Downsampling = Literal["average", "max", "strided"]
 Attention = Literal["none", "lowest", "all"]
-Normalisation = Literal["none", "group", "layer"]
-Activation = Literal["silu", "relu", "quadratic", "identity"]
-
-_ACTIVATIONS = ACTIVATIONS | {"relu": nn.relu, "identity": lambda h: h}
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions, each after normalisation and activation, with the noise embedding between, and a shortcut.
-
-    The embedding scales and shifts every channel (FiLM, Perez et al. 2018), so that the block stays affine in an image
-    where its activation is. Without bias it only scales.
-    """
-
-    features: int
-    kernel_size: int
-    padding: Padding
-    normalisation: Normalisation
-    groups: int
-    activation: Activation
-    bias: bool
-
-    @nn.compact
-    def __call__(self, h: Float[Array, "height width c"], embedding: Float[Array, " e"] | None) -> Array:
-        """Transform one feature map."""
-        activate = _ACTIVATIONS[self.activation]
-        u = self._convolution()(activate(self._normalise(h)))
-        u = self._normalise(u)
-        if embedding is not None:
-            scale, *shift = jnp.split(nn.Dense((1 + self.bias) * self.features)(embedding), 1 + self.bias)
-            u = u * (1 + scale.reshape(1, 1, -1))
-            u = u + shift[0].reshape(1, 1, -1) if shift else u
-        u = self._convolution()(activate(u))
-        return u + (h if h.shape[2] == self.features else nn.Dense(self.features, use_bias=self.bias)(h))
-
-    def _convolution(self):
-        return convolution(self.features, self.kernel_size, self.padding, use_bias=self.bias)
-
-    def _normalise(self, h):
-        if self.normalisation == "none":
-            return h
-        if self.normalisation == "group":
-            return nn.GroupNorm(num_groups=self.groups, use_bias=self.bias)(h)
-        return nn.LayerNorm(use_bias=self.bias)(h)
-
-
-class SelfAttention(nn.Module):
-    """One head of attention of every pixel to all, added to the feature map."""
-
-    bias: bool = True
-
-    @nn.compact
-    def __call__(self, h: Float[Array, "height width c"]) -> Float[Array, "height width c"]:
-        """Transform one feature map."""
-        pixels = h.reshape(-1, h.shape[2])
-        attention = nn.MultiHeadDotProductAttention(num_heads=1, use_bias=self.bias)
-        return h + attention(pixels, pixels).reshape(h.shape)
 
 
 class UNet(nn.Module):
@@ -153,6 +97,11 @@ class UNet(nn.Module):
     ) -> Float[Array, "height width channels"]:
         """Map one scaled image to an output of its shape.
 
+        Args:
+            y: scaled noisy image.
+            sigma: noise level.
+            label: class, for a conditional network only.
+
         Raises:
             ValueError: for unknown, impossible or incompatible fields, and for an image whose sides cannot be halved
                 as often as there are scales below the finest: says which sizes work.
@@ -180,7 +129,7 @@ class UNet(nn.Module):
             h = _upsample(h)
             h = self._block(h if skip is None else jnp.concatenate([h, skip], axis=2), width, embedding)
         zeros = nn.initializers.zeros_init()
-        out = self._convolution(y.shape[2], kernel_init=zeros)(_ACTIVATIONS[self.activation](h))
+        out = self._convolution(y.shape[2], kernel_init=zeros)(ACTIVATIONS[self.activation](h))
         return out.astype(y.dtype)
 
     def _convolution(self, features, **options):

@@ -92,7 +92,8 @@ def fit_together(
     if init_key is None:
         init_key, key = jax.random.split(key)
     objective = Objective(module, prediction, sigma_data)
-    states = jax.vmap(lambda key: init_state(objective, optimizer, key, x))(jax.random.split(init_key, len(counts)))
+    init = jax.jit(jax.vmap(lambda key: init_state(objective, optimizer, key, x)))
+    states = init(jax.random.split(init_key, len(counts)))
     state = TrainState(jnp.zeros((), jnp.int32), states.params, states.average, states.opt_state)
     options = {"prediction": prediction, "sigma_data": sigma_data}
     bind(module, state.params, **options)  # raises early on bad arguments

@@ -233,3 +233,13 @@ def test_compiled_step_avoids_slow_convolutions_and_is_the_same_step():
     # Of the first moments, which are gradients; parameters move by the learning rate whatever their gradient's size.
     close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-7)
     jax.tree.map(close, new.opt_state[0].mu, expected.opt_state[0].mu)
+
+
+def test_denoising_loss_takes_plain_functions_and_refuses_what_is_no_grid(x, unchecked):
+    exact = linear.fit(x, "full")
+    of = partial(training.denoising_loss, x=x, sigmas=SIGMAS, key=jax.random.key(0))
+    np.testing.assert_allclose(of(lambda y, sigma: exact(y, sigma)), of(exact), rtol=1e-12)
+    for changes, message in (({"sigmas": SIGMAS[:-1]}, "end at 0"), ({"x": jnp.ones((4, 3), int)}, "floating point"),
+                             ({"num_draws": 0}, "num_draws"), ({"batch_size": 0}, "batch_size")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            of(exact, **changes)

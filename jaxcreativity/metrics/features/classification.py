@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Shaped
 
 from jaxcreativity import _checks, _pytree, training
-from jaxcreativity.networks.convolution import convolution
+from jaxcreativity.networks._convolution import convolution
 
 # Images evaluated at once.
 _BATCH = 256
@@ -47,6 +47,14 @@ class ClassifierFeatures:
 
     Features are divided by `scale`, the root of their mean variance over the training images: their units mean nothing,
     and the kernel of the KID depends on them.
+
+    Attributes:
+        params: of the classifier.
+        scale: what its features are divided by.
+        module: the classifier.
+        train_accuracy: share of the training images that it classifies rightly.
+        test_accuracy: the same of the images held out.
+        image_shape: `(height, width, channels)`.
     """
 
     params: dict
@@ -113,6 +121,18 @@ def fit(
         ValueError: for images or labels that do not fit, settings below 1, and for a checkpoint that is damaged or
             belongs to another configuration.
         FloatingPointError: if the loss becomes infinite or NaN.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxcreativity.metrics import features
+        >>> labels = jnp.arange(20) % 2
+        >>> images = jnp.broadcast_to(labels.reshape(20, 1, 1, 1), (20, 6, 6, 1)).astype(jnp.float32)
+        >>> network = features.classification.fit(
+        ...     images, labels, images, labels, key=jax.random.key(0), num_features=4, width=2, num_steps=5,
+        ...     progress=False,
+        ... )
+        >>> network(images).shape
+        (20, 4)
     """
     images, labels = _labelled("images", images, "labels", labels)
     test_images, test_labels = _labelled("test_images", test_images, "test_labels", test_labels)
