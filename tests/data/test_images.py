@@ -425,7 +425,6 @@ def test_cifar10_is_in_colour(real_dataset):
 
 
 def test_tensorflow_is_not_imported(mnist):
-
     data.load("mnist", num_images=10)
     assert "tensorflow" not in sys.modules
 
