@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
 from jaxcreativity.denoiser import Denoiser, NoiseLevel
-from jaxcreativity.probing.jacobian import jacobian
+from jaxcreativity.probing.jacobians import jacobian
 
 Field = Float[Array, "height width"]
 
@@ -29,6 +29,12 @@ def receptive_field(
 
     Raises:
         ValueError: if `y` is no image, `pixel` lies outside it, or the denoiser has no derivative.
+
+    Example:
+        >>> blur = lambda y, sigma: (y + jnp.roll(y, 1, axis=0)) / 2
+        >>> field = receptive_field(blur, jnp.zeros((4, 4, 1)), 1.0, (2, 2))
+        >>> field[:, 2].tolist(), float(mass_outside(field, (2, 2), 1))
+        ([0.0, 0.5, 0.5, 0.0], 0.5)
     """
     y = _checks.example("y", y)
     if y.ndim != 3:

@@ -39,6 +39,14 @@ def equivariance_error(
 
     Raises:
         ValueError: for an unknown name, or if `y` is no image or T changes its shape.
+
+    Example:
+        >>> y = jnp.arange(16.0).reshape(4, 4, 1)
+        >>> blur = lambda y, sigma: (y + jnp.roll(y, 1, axis=0)) / 2
+        >>> float(equivariance_error(blur, y, 1.0, "shift right"))
+        0.0
+        >>> float(equivariance_error(blur, y, 1.0, "flip vertical")) > 0.1
+        True
     """
     y = _checks.example("y", y)
     if y.ndim != 3:

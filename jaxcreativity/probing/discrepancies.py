@@ -40,9 +40,9 @@ def discrepancy(
 ) -> Float[Array, ""]:
     """Mean over seeds of `measure(sample of theory, sample of network)`, both from the same noise.
 
-    One traced program with both denoisers and both trajectories. Differentiate it with `jax.grad` with respect to `z`
-    (where do they disagree?), the theory (what would make it fit?), the network (distil the theory into it) or the
-    noise levels.
+    Differentiable, so not in batches on the host as `generate` works: one traced program with both denoisers and both
+    trajectories. Differentiate it with `jax.grad` with respect to `z` (where do they disagree?), the theory (what would
+    make it fit?), the network (distil the theory into it) or the noise levels.
 
     Args:
         theory: callable on one example; any pytree.
@@ -56,6 +56,15 @@ def discrepancy(
 
     Raises:
         ValueError: for a bad grid, an unknown measure or one that is not scalar, or samples of different shapes.
+
+    Example:
+        >>> import jaxcreativity as jc
+        >>> theory = lambda y, sigma: y / (1 + sigma**2)
+        >>> z, sigmas = jnp.ones((2, 3)), jc.schedules.grid(jc.schedules.cosine(), 5)
+        >>> loss = lambda gain: discrepancy(theory, lambda y, sigma: gain * theory(y, sigma), z, sigmas)
+        >>> value, slope = jax.value_and_grad(loss)(0.9)
+        >>> bool(value > 0), bool(slope < 0)  # they come closer as the gain grows to 1
+        (True, True)
     """
     z = _checks.examples("z", z)
     if isinstance(measure, str):

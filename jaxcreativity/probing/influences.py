@@ -42,6 +42,14 @@ def influence(
 
     Raises:
         ValueError: for a bad grid, `num_examples < 1`, or a measure that is not scalar.
+
+    Example:
+        >>> import jaxcreativity as jc
+        >>> x = jnp.asarray([[0.0], [3.0], [6.0]])
+        >>> theory = lambda weights: lambda y, sigma: jnp.sum(weights[:, None] * x, axis=0) / weights.sum()  # the mean
+        >>> sigmas = jc.schedules.grid(jc.schedules.cosine(), 2)
+        >>> abs(influence(theory, jnp.ones(1), sigmas, 3)[:, 0]).round(3).tolist()
+        [1.0, 0.0, 1.0]
     """
     z = _checks.example("z", z)
     weights = jnp.ones(_checks.positive_int("num_examples", num_examples), z.dtype)

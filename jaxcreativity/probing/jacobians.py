@@ -74,6 +74,11 @@ def jacobian(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLeve
 
     Raises:
         ValueError: if `y` is not floating point, the output has another shape, or the denoiser has no derivative.
+
+    Example:
+        >>> operator = jacobian(lambda y, sigma: y / (1 + sigma**2), jnp.ones(3), 1.0)
+        >>> operator.matvec(jnp.asarray([1.0, 0.0, 0.0])).tolist(), float(trace(operator)), float(asymmetry(operator))
+        ([0.5, 0.0, 0.0], 1.5, 0.0)
     """
     y = _checks.example("y", y)
     operator = Jacobian(denoiser, y, jnp.asarray(sigma, y.dtype))
@@ -103,6 +108,12 @@ def spectrum(
 
     Raises:
         ValueError: for a bad `part`, or k not between 1 and the number of entries.
+
+    Example:
+        >>> scales = jnp.asarray([3.0, 1.0, 2.0])
+        >>> found = spectrum(jacobian(lambda y, sigma: scales * y, jnp.ones(3), 1.0), 2)
+        >>> found.values.tolist(), jnp.abs(found.inputs[0]).tolist()
+        ([3.0, 2.0], [1.0, 0.0, 0.0])
     """
     _checks.choice("part", part, ("singular", "symmetric"))
     shape, d = operator.y.shape, operator.y.size
@@ -156,6 +167,10 @@ def effective_rank(values: Float[ArrayLike, " k"]) -> Float[Array, ""]:
 
     Args:
         values: all singular values, e.g. of `spectrum` with k the number of entries.
+
+    Example:
+        >>> round(float(effective_rank(jnp.asarray([2.0, 2.0, 0.0]))), 6)
+        2.0
     """
     values = jnp.asarray(values)
     share = values / jnp.maximum(values.sum(), jnp.finfo(values.dtype).tiny)
@@ -163,7 +178,16 @@ def effective_rank(values: Float[ArrayLike, " k"]) -> Float[Array, ""]:
 
 
 def check_differentiable(function: Callable, y: Array, name: str) -> None:
-    """Raise unless `function` maps `y` to its own shape and has forward and reverse derivatives; runs nothing."""
+    """Raise unless `function` maps `y` to its own shape and has forward and reverse derivatives; runs nothing.
+
+    Args:
+        function: of one array.
+        y: where.
+        name: of the function, for the message.
+
+    Raises:
+        ValueError: if not.
+    """
 
     def both(y):
         value, pullback = jax.vjp(function, y)

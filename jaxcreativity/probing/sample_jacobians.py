@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from jaxcreativity import _checks, _pytree, sampling
 from jaxcreativity.denoiser import Denoiser
-from jaxcreativity.probing.jacobian import check_differentiable
+from jaxcreativity.probing.jacobians import check_differentiable
 
 
 @_pytree.dataclass
@@ -40,8 +40,9 @@ def sample_jacobian(
 ) -> SampleJacobian:
     """The Jacobian of `sampling.sample` with eta = 0, its singular values, and the density of the generated law.
 
-    Of the linear theory it is `U diag(G sigma_max) U^T`, G the product of the steps' gains (theory section 2). Costs d
-    derivatives through the whole trajectory twice; batch with `jax.lax.map`, not `jax.vmap`, where memory is short.
+    Of the linear theory it is `U diag(G sigma_max) U^T`, G the product of the steps' gains (docs/theory/linear.md).
+    Costs d derivatives through the whole trajectory twice; batch with `jax.lax.map`, not `jax.vmap`, where memory is
+    short.
 
     Args:
         denoiser: callable on one example.
@@ -50,12 +51,19 @@ def sample_jacobian(
 
     Raises:
         ValueError: for a bad grid, or if the denoiser has no derivative.
+
+    Example:
+        >>> import jaxcreativity as jc
+        >>> line = lambda y, sigma: jnp.stack([y[0] / (1 + sigma**2), 0 * y[1]])  # generates the law of one number
+        >>> sigmas = jc.schedules.grid(jc.schedules.log_linear(0.01, 10.0), 20)
+        >>> int(sample_jacobian(line, jnp.ones(2), sigmas).dimension())
+        1
     """
     z = _checks.example("z", z)
     sigmas = _checks.noise_grid(sigmas).astype(z.dtype)
     check_differentiable(lambda y: denoiser(y, sigmas[0]), z, type(denoiser).__name__)
-    generate = lambda flat: sampling.sample(denoiser, flat.reshape(z.shape), sigmas).ravel()  # noqa: E731
-    matrix = jax.jacfwd(generate)(z.ravel())
+    run = lambda flat: sampling.sample(denoiser, flat.reshape(z.shape), sigmas).ravel()  # noqa: E731
+    matrix = jax.jacfwd(run)(z.ravel())
     outputs, values, inputs = jnp.linalg.svd(matrix)
     x, log_prob = sampling.log_density(denoiser, z, sigmas)
     return SampleJacobian(x, matrix, values, outputs.T.reshape(-1, *z.shape), inputs.reshape(-1, *z.shape), log_prob)
