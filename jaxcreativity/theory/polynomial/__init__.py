@@ -13,24 +13,24 @@
 | `gauss_nodes`                                                     | atoms with the moments of a law                                   |
 | `langevin_density`                                                | the law at which Langevin dynamics would end                      |
 
-Source: Levine & Weiss (2026); theory section 3.
+Source: Levine & Weiss (2026); docs/theory/polynomial.md.
 """
 
 from jaxcreativity.theory.polynomial.blow_up import blow_up_probability, blow_up_seeds
 from jaxcreativity.theory.polynomial.fitting import BASES, Basis, fit, from_moments, tabulate
-from jaxcreativity.theory.polynomial.flow import bernoulli_map, limit_density, moebius_map
 from jaxcreativity.theory.polynomial.langevin import langevin_density
+from jaxcreativity.theory.polynomial.limit import limit_density
+from jaxcreativity.theory.polynomial.maps import bernoulli_map, moebius_map
 from jaxcreativity.theory.polynomial.pushforward import (
     cdf,
     density,
-    diverging_probability,
     expected_log_likelihood,
-    generated_moments,
     log_density,
     marginal_density,
 )
 from jaxcreativity.theory.polynomial.quadrature import gauss_nodes
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser
+from jaxcreativity.theory.polynomial.summaries import diverging_probability, generated_moments
 from jaxcreativity.theory.polynomial.volterra import VolterraDenoiser
 
 __all__ = [

@@ -6,7 +6,7 @@ over forward trajectories; their derivatives come from the one trajectory that e
 
     delta w_0 = - int E(t) delta P dt,    E(t) = exp(- int_0^t P'(w) dt).
 
-Theory section 3.
+See docs/theory/polynomial.md.
 """
 
 import jax
@@ -15,8 +15,8 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
-from jaxcreativity.theory.polynomial.flow import check_range, columns_of, drift_at, value_and_slope
-from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser
+from jaxcreativity.theory.polynomial._flow import check_range, columns_of, drift_at, value_and_slope
+from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_separable
 
 # Runge-Kutta steps, seeds tried at once, and the largest |z| that is tried.
 _STEPS, _CANDIDATES, _FAR = 4000, 256, 12.0
@@ -26,6 +26,11 @@ def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: float, sigma_mi
     """Probability that the flow from `sigma_max * z` reaches infinity before `sigma_min`, per coordinate.
 
     Differentiable with respect to the denoiser (not the noise levels), first order.
+
+    Args:
+        denoiser: separable.
+        sigma_max: where the flow starts, at `sigma_max * z`.
+        sigma_min: where it stops, positive.
 
     Raises:
         ValueError: if not `0 < sigma_min < sigma_max`, or for a denoiser that is not separable.
@@ -39,10 +44,17 @@ def blow_up_seeds(
 ) -> tuple[Float[Array, "*coords"], Float[Array, "*coords"]]:
     """`(z_-, z_+)`: seeds outside this interval blow up; infinite where none with |z| <= 12 does.
 
-    To 1e-6 where the probability is above 1e-5, less precisely beyond. See `blow_up_probability`.
+    To 1e-6 where the probability is above 1e-5, less precisely beyond.
+
+    Args:
+        denoiser: separable.
+        sigma_max: where the flow starts, at `sigma_max * z`.
+        sigma_min: where it stops, positive.
+
+    Raises:
+        ValueError: as `blow_up_probability`.
     """
-    if not isinstance(denoiser, PolynomialDenoiser):
-        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
+    check_separable(denoiser, "blow_up_seeds")
     check_range(sigma_max, sigma_min)
     shape = denoiser.target.mean.shape
     if denoiser.degree == 1:

@@ -32,6 +32,13 @@ def from_moments(moments: Float[ArrayLike, " orders"] | Sequence[float], degree:
         ValueError: for a degree below 1, too few moments, or moments that no distribution has (looked at outside
             traced code): says which moment is the first that cannot be.
 
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxcreativity.theory import polynomial
+        >>> gaussian = polynomial.from_moments([1.0, 0.0, 1.0, 0.0, 3.0], 2)
+        >>> x_hat = gaussian(jnp.array(1.0), 1.0)  # that of a Gaussian is linear: y / (1 + sigma^2)
+        >>> bool(abs(x_hat - 0.5) < 1e-5)
+        True
     """
     _checks.positive_int("degree", degree)
     if not isinstance(moments, (jax.Array, np.ndarray)):
@@ -68,6 +75,13 @@ def fit(
         ValueError: for bad data, a degree below 1, an unknown basis, a missing, even or oversized kernel, or more
             than `volterra.MAX_FEATURES` features.
 
+    Example:
+        >>> import jax
+        >>> from jaxcreativity.theory import polynomial
+        >>> x = jax.random.bernoulli(jax.random.key(0), 0.5, (100, 2)).astype(float)  # two values each
+        >>> denoiser = polynomial.fit(x, 3, basis="pixel")
+        >>> print(denoiser(x[0], 0.01).round(2) == x[0])
+        [ True  True]
     """
     _checks.choice("basis", basis, BASES)
     _checks.positive_int("degree", degree)
@@ -94,7 +108,6 @@ def tabulate(
 
     Raises:
         ValueError: for a bad grid, or a joint or patch denoiser that was tabulated before.
-
     """
     sigmas = _checks.noise_grid(sigmas)
     if isinstance(denoiser, VolterraDenoiser):

@@ -1,12 +1,15 @@
-"""What annealed Langevin dynamics with a polynomial score would end at: an exponential family (theory section 3)."""
+"""What annealed Langevin dynamics with a polynomial score would end at: an exponential family.
+
+See docs/theory/polynomial.md.
+"""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxcreativity import _checks
-from jaxcreativity.theory.polynomial import _orthogonal
-from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser
+from jaxcreativity.theory.polynomial import _expansion
+from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_separable
 
 
 def langevin_density(
@@ -25,15 +28,17 @@ def langevin_density(
 
     Returns:
         `(density, normalisable)`; the density is 0 everywhere where no such law exists.
+
+    Raises:
+        ValueError: for a denoiser that is not separable or `sigma <= 0`.
     """
-    if not isinstance(denoiser, PolynomialDenoiser):
-        raise ValueError(f"need a separable polynomial denoiser, got {type(denoiser).__name__}")
+    check_separable(denoiser, "langevin_density")
     if _checks.is_concrete(sigma) and not sigma > 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
     x = jnp.asarray(x)
     projection = denoiser.at(sigma)
     sigma = jnp.asarray(sigma, projection.scale.dtype)
-    coefficients = projection.scale[..., None] * _orthogonal.monomials(projection)
+    coefficients = projection.scale[..., None] * _expansion.monomials(projection)
     coefficients = coefficients.at[..., 1].add(-projection.noisy_scale)
     degrees = jnp.arange(denoiser.degree + 1)
     # The score times dy, in powers of w: coefficient k of the integrand is k + 1 of the negative energy.
@@ -46,10 +51,7 @@ def langevin_density(
     energy = jnp.where(counts, energy, 0.0)
 
     def log_weight(energy, w):
-        total = jnp.zeros_like(w)
-        for k in range(denoiser.degree, -1, -1):
-            total = (total + energy[k]) * w
-        return total
+        return w * jnp.polyval(energy[::-1], w)
 
     # w = sinh(u) resolves the bulk and reaches the tails; the trapezoidal rule converges geometrically.
     u = jnp.linspace(-6.0, 6.0, 2**16 + 1, dtype=x.dtype)

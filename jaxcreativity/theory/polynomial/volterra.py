@@ -2,15 +2,14 @@
 
 In the principal coordinates u of the data, each divided by a scale s_i, the noisy vector is v = u + r * eps with
 r_i = sigma / s_i. The features are the multivariate Hermite polynomials `He_a(v; r^2) = prod_i He_{a_i}(v_i; r_i^2)`
-of total degree up to p, for which (theory section 3)
+of total degree up to p, for which (docs/theory/polynomial.md)
 
     E[He_a(v) | u] = u^a,    E[eps_j He_a(v)] = r_j a_j E[u^(a - e_j)],
     E[He_a He_b] = sum_k sigma^(2k) G_k[a, b],    G_0[a, b] = E[u^(a + b)],
     G_k[a, b] = 1/k sum_i (a_i b_i / s_i^2) G_{k-1}[a - e_i, b - e_i].
 
 The Gram matrix of every noise level is therefore one matrix polynomial in sigma^2, made from one pass over the data.
-The Hermite relations are those of theory section 3 (checked there in one dimension); a Volterra filter is Volterra
-(1930), Schetzen, *The Volterra and Wiener Theories of Nonlinear Systems* (1980).
+Source: Volterra (1930); Schetzen, *The Volterra and Wiener Theories of Nonlinear Systems* (1980).
 """
 
 import math
@@ -22,8 +21,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity._numerics.hermite import MultiIndices, hermite_features, multi_indices, num_features, patches
-from jaxcreativity._numerics.levels import nearest_level
+from jaxcreativity._numerics.levels import LevelTable
 from jaxcreativity.denoiser import NoiseLevel
 
 # A Gram matrix of this many features takes 0.8 GB in float64, and there are p + 1 of them.
@@ -35,7 +35,7 @@ _CHUNK_ENTRIES = 2**24
 class VolterraDenoiser:
     """The best denoiser among polynomials of total degree p of all entries, or of the patch around each pixel.
 
-    Made by `polynomial.fit` with basis `"joint"` or `"patch"`. Without `levels`, a call solves the normal equations of
+    Made by `polynomial.fit` with basis `"joint"` or `"patch"`. Without a `table`, a call solves the normal equations of
     its noise level; `polynomial.tabulate` does so once for a grid, and keeps the coefficients only.
     """
 
@@ -48,14 +48,17 @@ class VolterraDenoiser:
     gram: Float[Array, "orders f f"] | None
     signal: Float[Array, "f o"] | None  # E[(x_o - mean_o) u^a]
     noise: Float[Array, "f o"] | None  # E[eps_o He_a] / sigma
-    levels: Float[Array, " levels"] | None
-    table: Float[Array, "levels f o"] | None
+    table: LevelTable | None  # of (f, o) coefficients
     degree: int = _pytree.static()
     shape: tuple[int, ...] = _pytree.static()
     kernel_size: int | None = _pytree.static()
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`; infinite, never NaN, where the polynomial overflows."""
+        """Estimate `x` from `y`; infinite, never NaN, where the polynomial overflows.
+
+        Raises:
+            ValueError: if `y` is not one floating-point example of the shape of those that were fitted.
+        """
         y = _checks.example("y", y, self.shape)
         dtype = self.scales.dtype
         sigma = jnp.asarray(sigma, dtype)
@@ -63,10 +66,10 @@ class VolterraDenoiser:
         observed = patches(y[None], self.kernel_size)[0].astype(dtype)  # (positions, m)
         infinite = ~jnp.isfinite(observed).all(axis=1)
         v = jnp.where(infinite[:, None], 0.0, observed - self.mean[None])
-        v = jnp.matmul(v, self.vectors, precision="highest") / self.scales[None]
+        v = dot(v, self.vectors) / self.scales[None]
         features = hermite_features(v, (level / self.scales) ** 2, self.degree)
         features = features / _feature_size(level, self.scales, self.degree)[None]
-        value = jnp.matmul(features, coefficients, precision="highest")
+        value = dot(features, coefficients)
         centres = y.reshape(value.shape).astype(dtype)
         by_noise = self._by_noise(level)[None]
         value = jnp.where(by_noise, centres - level * value, self.output_mean[None] + value)
@@ -78,8 +81,7 @@ class VolterraDenoiser:
         """The noise level that is used for `sigma`, and the coefficients of the (scaled) features."""
         if self.table is None:
             return jnp.asarray(sigma), self.solve(sigma)
-        index = nearest_level(self.levels, sigma)
-        return self.levels[index], self.table[index]
+        return self.table.level(sigma), self.table.at(sigma)
 
     def solve(self, sigma: NoiseLevel) -> Float[Array, "f o"]:
         """Solve the normal equations of one noise level, for features of unit variance."""
@@ -102,7 +104,16 @@ class VolterraDenoiser:
 
 @partial(jax.jit, static_argnames=("degree", "kernel_size"))
 def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> VolterraDenoiser:
-    """Moments of the data up to order 2p, of all entries (`kernel_size=None`) or of all patches (circular)."""
+    """Moments of the data up to order 2p, of all entries (`kernel_size=None`) or of all patches (circular).
+
+    Args:
+        x: examples.
+        degree: p.
+        kernel_size: k, or `None`.
+
+    Raises:
+        ValueError: for more than `MAX_FEATURES` features.
+    """
     shape = x.shape[1:]
     m = kernel_size**2 * shape[2] if kernel_size else math.prod(shape)
     indices = _indices_or_error(m, degree, kernel_size, x.dtype)
@@ -122,9 +133,9 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
     outputs = vectors[centre]
 
     def second_moment(patch_rows):
-        u = jnp.matmul(patch_rows, vectors, precision="highest") / scales[None]
+        u = dot(patch_rows, vectors) / scales[None]
         features = hermite_features(u, jnp.zeros_like(scales), degree)
-        return jnp.matmul(features.T, features, precision="highest")
+        return dot(features.T, features)
 
     moments = _sum_over_chunks(second_moment, centred, chunk, kernel_size) / count
     gram = [moments]
@@ -134,11 +145,11 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
         block = block * weight[:, :, None] * weight[:, None, :] / k
         gram.append(jnp.zeros_like(moments).at[indices.index[:, :, None], indices.index[:, None, :]].add(block))
     # Feature 1 + i is u_i itself, so E[(x_o - mean_o) u^a] = sum_i outputs[o, i] s_i E[u_i u^a].
-    signal = jnp.matmul(moments[:, 1 : m + 1], (outputs * scales[None]).T, precision="highest")
+    signal = dot(moments[:, 1 : m + 1], (outputs * scales[None]).T)
     derivative = jnp.zeros_like(moments[:, 1 : m + 1])
     column = np.broadcast_to(np.arange(m)[:, None], indices.index.shape)
     derivative = derivative.at[indices.index, column].add(weight * moments[0, indices.lowered])
-    noise = jnp.matmul(derivative, outputs.T, precision="highest")
+    noise = dot(derivative, outputs.T)
     mean = jnp.tile(centre_mean.ravel(), kernel_size**2 if kernel_size else 1)
     return VolterraDenoiser(
         mean=mean,
@@ -150,7 +161,6 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
         gram=jnp.stack(gram),
         signal=signal,
         noise=noise,
-        levels=None,
         table=None,
         degree=degree,
         shape=tuple(shape),
@@ -159,13 +169,17 @@ def fit(x: Float[Array, "n *shape"], degree: int, kernel_size: int | None) -> Vo
 
 
 def tabulate(denoiser: VolterraDenoiser, sigmas: Float[Array, " levels"]) -> VolterraDenoiser:
-    """The same denoiser with the coefficients of every positive level of a grid, without its Gram matrices."""
+    """The same denoiser with the coefficients of every positive level of a grid, without its Gram matrices.
+
+    Raises:
+        ValueError: if that was done before.
+    """
     levels = sigmas[:-1].astype(denoiser.scales.dtype)
     if denoiser.gram is None:
         raise ValueError("this denoiser was tabulated already and no longer holds its moments; tabulate the fitted one")
-    table = _solve_all(denoiser, levels)
+    table = LevelTable(levels, _solve_all(denoiser, levels))
     fields = {name: getattr(denoiser, name) for name in VolterraDenoiser.__dataclass_fields__}
-    return VolterraDenoiser(**{**fields, "gram": None, "signal": None, "noise": None, "levels": levels, "table": table})
+    return VolterraDenoiser(**{**fields, "gram": None, "signal": None, "noise": None, "table": table})
 
 
 def _indices_or_error(m, degree, kernel_size, dtype) -> MultiIndices:
@@ -193,7 +207,7 @@ def _solve_all(denoiser, levels):
 
 
 def _outer(rows):
-    return jnp.matmul(rows.T, rows, precision="highest")
+    return dot(rows.T, rows)
 
 
 def _sum_over_chunks(function, x, chunk, kernel_size):

@@ -10,7 +10,7 @@ import pytest
 
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, polynomial
-from jaxcreativity.theory.polynomial import _orthogonal
+from jaxcreativity.theory.polynomial import _expansion
 
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMAS = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 30.0, 1e3)
@@ -96,14 +96,14 @@ def test_stein_form(degree):
     e, e_weight = np.polynomial.hermite_e.hermegauss(12)
     nodes = jnp.asarray((x[:, None] + sigma * e[None]).ravel())
     weights = jnp.asarray((x_weight[:, None] * e_weight[None] / e_weight.sum()).ravel())
-    basis = jax.jit(jax.vmap(lambda y: _orthogonal.noisy_basis(projection, y)))
-    slope = jax.jit(jax.vmap(jax.jacfwd(lambda y: _orthogonal.noisy_basis(projection, y))))(nodes)
+    basis = jax.jit(jax.vmap(lambda y: _expansion.noisy_basis(projection, y)))
+    slope = jax.jit(jax.vmap(jax.jacfwd(lambda y: _expansion.noisy_basis(projection, y))))(nodes)
     gram = jnp.einsum("n,ni,nj->ij", weights, basis(nodes), basis(nodes))
     np.testing.assert_allclose(gram, np.eye(degree + 1), atol=1e-9)
     y = jnp.linspace(-2.0, 5.0, 9)
     stein = y - sigma**2 * basis(y) @ (weights @ slope)
     np.testing.assert_allclose(evaluate(denoiser, y, sigma), stein, atol=1e-9)
-    coefficients = _orthogonal.monomials(projection)
+    coefficients = _expansion.monomials(projection)
     powers = ((y - projection.mean) / projection.noisy_scale)[:, None] ** jnp.arange(degree + 1)[None]
     np.testing.assert_allclose(projection.mean + projection.scale * (powers @ coefficients), stein, atol=1e-9)
 
