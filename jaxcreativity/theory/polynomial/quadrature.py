@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
-from jaxcreativity.theory.polynomial import _orthogonal
+from jaxcreativity.theory.polynomial import _moments
 
 
 def gauss_nodes(
@@ -34,7 +34,7 @@ def gauss_nodes(
         [-1.  1.] [0.5 0.5]
     """
     _checks.positive_int("count", count)
-    law = _orthogonal.from_moments(jnp.asarray(moments), count)
+    law = _moments.from_moments(jnp.asarray(moments), count)
     off = jnp.diag(law.beta[: count - 1], 1)
     values, vectors = jnp.linalg.eigh(jnp.diag(law.alpha[:count]) + off + off.T)
     return law.mean + law.scale * values, vectors[0] ** 2
