@@ -27,8 +27,7 @@ from experiments import runs
 from jaxcreativity import data, networks, plotting, sample, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.distributions import gaussian
-from jaxcreativity.metrics.comparison import agreement, covariance_error, sampling_error
-from jaxcreativity.metrics.memorisation.ratio import novelty
+from jaxcreativity.metrics import agreement, covariance_error, novelty, sampling_error
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.linear import affine

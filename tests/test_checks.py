@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import _checks, distributions
-from jaxcreativity.metrics.comparison import agreement, covariance_error
-from jaxcreativity.metrics.memorisation.ratio import neighbour_ratio
+from jaxcreativity.metrics import agreement, covariance_error, neighbour_ratio
 
 
 def test_known_is_the_value_or_none_if_traced():

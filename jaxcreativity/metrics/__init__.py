@@ -20,7 +20,8 @@ The larger ones return a result whose `.summary()` is a dictionary of plain numb
 """
 
 from jaxcreativity.metrics import features, fidelity, memorisation
-from jaxcreativity.metrics.comparison import Agreement, agreement, covariance_error, pearson, r_squared, sampling_error
+from jaxcreativity.metrics.comparison import Agreement, agreement, pearson, r_squared
+from jaxcreativity.metrics.covariances import covariance_error, sampling_error
 from jaxcreativity.metrics.fidelity import (
     DensityCoverage,
     FrechetDistance,

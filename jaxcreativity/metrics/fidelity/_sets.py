@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float64, PRNGKeyArray, Shaped
 
 from jaxcreativity import _checks
-from jaxcreativity.metrics.memorisation.neighbours import check_pair
+from jaxcreativity.metrics._images import check_pair
 
 
 def feature_pair(

@@ -27,13 +27,13 @@ from jaxcreativity import _checks, _pytree
 from jaxcreativity.distributions import gaussian
 from jaxcreativity.metrics import features as feature_spaces
 from jaxcreativity.metrics import summary
-from jaxcreativity.metrics.comparison import covariance_error
+from jaxcreativity.metrics._images import check_pair
+from jaxcreativity.metrics.covariances import covariance_error
 from jaxcreativity.metrics.fidelity._sets import host_rng
 from jaxcreativity.metrics.fidelity.frechet import FrechetDistance, frechet_extrapolated
 from jaxcreativity.metrics.fidelity.kernel import KernelDistance, check_subsets, kernel_distance
 from jaxcreativity.metrics.fidelity.overlap import Overlap, overlap
 from jaxcreativity.metrics.fidelity.spectrum import spectrum_error
-from jaxcreativity.metrics.memorisation.neighbours import check_pair
 
 
 class Settings(NamedTuple):

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 from jaxcreativity import _checks
 from jaxcreativity._numerics import fourier
 from jaxcreativity._numerics.arithmetic import dot
-from jaxcreativity.metrics.memorisation.neighbours import check_pair
+from jaxcreativity.metrics._images import check_pair
 
 
 def power_spectrum(images: Shaped[ArrayLike, "n h w c"]) -> Float[Array, " radii"]:

@@ -17,7 +17,8 @@ from jaxtyping import Array, ArrayLike, Int, Shaped
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.metrics import summary
-from jaxcreativity.metrics.memorisation.neighbours import check_pair, first_occurrences, nearest_neighbours
+from jaxcreativity.metrics._images import check_pair, first_occurrences
+from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
 
 
 @_pytree.dataclass

@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from jaxcreativity.metrics import memorisation
+from jaxcreativity.metrics.memorisation import _patch_distances
 from jaxcreativity.metrics.memorisation.patches import patch_novelty
 
 
@@ -53,8 +54,8 @@ def test_distances_are_the_brute_force(same_location, dtype):
 
 def test_parts_of_the_data_do_not_change_distances(monkeypatch):
     samples, train, held_out = sets(np.float32)
-    monkeypatch.setattr(memorisation.patches, "_PATCHES", 60)  # three images at once, the last time two of them again
-    monkeypatch.setattr(memorisation.patches, "_BLOCK", 33)
+    monkeypatch.setattr(_patch_distances, "_PATCHES", 60)  # three images at once, the last time two of them again
+    monkeypatch.setattr(_patch_distances, "_BLOCK", 33)
     split = patch_novelty(samples, train, held_out, patch_sizes=(3,), min_contrast=0.0)
     np.testing.assert_allclose(split.samples[3].distances, brute_force(samples, train, 3, False).ravel(), rtol=1e-5)
 
@@ -157,9 +158,9 @@ def test_blank_samples_have_no_patches():
 def test_query_blocks_have_one_shape():
     samples, train, held_out = sets(np.float32)
     patch_novelty(samples, train, held_out, patch_sizes=(3,), same_location=True)
-    before = memorisation.patches._nearest_in_place._cache_size()
+    before = _patch_distances._nearest_in_place._cache_size()
     patch_novelty(samples[:2], train, held_out, patch_sizes=(3,), same_location=True)
-    assert memorisation.patches._nearest_in_place._cache_size() == before
+    assert _patch_distances._nearest_in_place._cache_size() == before
 
 
 S, T, H = sets(np.float32)
