@@ -66,10 +66,12 @@ def test_a_legend_names_what_can_be_seen():
     assert sorted(labels(plotting.legend(axes))) == sorted(seen)
 
 
-def test_the_limits_that_count_are_those_in_which_the_figure_is_drawn():
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_the_limits_that_count_are_those_in_which_the_figure_is_drawn(scale):
     axes = Figure().subplots()
-    axes.plot([10, 100, 1000], [1, 2, 3], label="line")
-    plotting.plain_log(axes, "x")
+    axes.plot([10, 100, 1000], [7, 8, 9], label="line")
+    if scale == "log":
+        plotting.plain_log(axes, "x")
     assert labels(plotting.legend(axes)) == ["line"]
 
 
