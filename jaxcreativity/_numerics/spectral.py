@@ -28,11 +28,26 @@ class Eigendecomposition:
 
     `values` and `vectors` are a cache of `matrix`: `decompose` cuts their derivative, and `apply` restores it through
     `matrix`. To optimise eigenvalues at fixed eigenvectors, differentiate with respect to `values` alone.
+
+    Attributes:
+        matrix: the blocks.
+        values: their eigenvalues, ascending, at least 0.
+        vectors: their eigenvectors, as columns.
     """
 
     matrix: Inexact[Array, "blocks b b"]
     values: Real[Array, "blocks b"]
     vectors: Inexact[Array, "blocks b b"]
+
+
+def wiener_gain(values: Real[Array, "*shape"], variance: Real[Array, ""]) -> Real[Array, "*shape"]:
+    """`lambda / (lambda + sigma^2)`: the part of an eigenmode that the best linear denoiser keeps (Wiener 1949).
+
+    Args:
+        values: eigenvalues of the covariance, lambda.
+        variance: of the noise, sigma^2.
+    """
+    return values / (values + variance)
 
 
 def decompose(matrix: Inexact[Array, "blocks b b"]) -> Eigendecomposition:

@@ -59,6 +59,12 @@ def fit(x: Float[ArrayLike, "n *shape"]) -> Gaussian:
 
     Raises:
         ValueError: if `x` is empty, not floating point or not finite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(fit(jnp.asarray([[0.0, 1.0], [2.0, 1.0]])).covariance)
+        [[1. 0.]
+         [0. 0.]]
     """
     x = _checks.examples("x", x)
     flat = x.reshape(x.shape[0], -1)

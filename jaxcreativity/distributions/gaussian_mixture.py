@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians and of point masses, in any number of dimensions."""
+"""Mixtures of Gaussians in any number of dimensions."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import spectral
 from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
-from jaxcreativity._numerics.posterior import posterior_mean
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions.base import BayesDenoiser, check_order, set_floats, wiener_gain
+from jaxcreativity.distributions._parameters import check_one_dimensional, check_order, check_weights, set_floats
 
 
 @_pytree.dataclass
@@ -24,6 +23,12 @@ class GaussianMixture:
 
     Raises:
         ValueError: if shapes do not fit, weights are no probabilities, or a covariance is not positive semi-definite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> law = GaussianMixture(jnp.ones(2) / 2, jnp.asarray([[-1.0], [1.0]]), jnp.ones((2, 1, 1)) / 4)
+        >>> print(law.moments(4), law.denoiser()(jnp.zeros(1), 0.5))
+        [1.     0.     1.25   0.     2.6875] [0.]
     """
 
     weights: Real[ArrayLike, " k"]
@@ -32,7 +37,7 @@ class GaussianMixture:
 
     def __post_init__(self):
         set_floats(self, "weights", "means", "covariances")
-        _check_weights(self.weights, self.means, "means")
+        check_weights(self.weights, self.means, "means")
         d = self.means[0].size
         if self.covariances.shape != (self.weights.size, d, d):
             raise ValueError(
@@ -69,8 +74,12 @@ class GaussianMixture:
         return within + dot(spread.T * self.weights[None], spread)
 
     def moments(self, order: int) -> Float[Array, " {order}+1"]:
-        """Raw moments `E[x**k]`, k = 0 to `order`, in one dimension: `m_k = mu m_{k-1} + (k - 1) v m_{k-2}` each."""
-        _check_one_dimensional(self.shape)
+        """Raw moments `E[x**k]`, k = 0 to `order`, in one dimension: `m_k = mu m_{k-1} + (k - 1) v m_{k-2}` each.
+
+        Raises:
+            ValueError: if `order` is no whole number of at least 0, or examples have more than one entry.
+        """
+        check_one_dimensional(self.shape)
         mu, variance = self._flat_means[:, 0], self.covariances[:, 0, 0]
         each = [jnp.ones_like(mu), mu]
         for k in range(2, check_order(order) + 1):
@@ -89,7 +98,11 @@ class GaussianMixture:
         return (self._flat_means[component] + chosen).reshape(n, *self.shape)
 
     def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
-        """Log-density at one example, in nats; the covariances must not be singular."""
+        """Log-density at one example, in nats; the covariances must not be singular.
+
+        Raises:
+            ValueError: if `x` is not floating point or has another shape.
+        """
         return self.denoiser().log_prob(x, 0.0)
 
     def denoiser(self) -> "GaussianMixtureDenoiser":
@@ -131,15 +144,23 @@ class GaussianMixtureDenoiser:
     eigenvalues: Float[Array, "k d"]
 
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not floating point or has another shape.
+        """
         u, variance, spectrum, log_joint = self._terms(y, sigma)
         probabilities = _softmax(log_joint)
         means = self.means.reshape(u.shape).astype(u.dtype)
-        estimates = means + spectral.apply(wiener_gain, spectrum, (variance,), u)
+        estimates = means + spectral.apply(spectral.wiener_gain, spectrum, (variance,), u)
         return dot(probabilities, estimates).reshape(self.means.shape[1:])
 
     def log_prob(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, ""]:
-        """Log-density of `y = x + sigma * noise`, in nats."""
+        """Log-density of `y = x + sigma * noise`, in nats.
+
+        Raises:
+            ValueError: if `y` is not floating point or has another shape.
+        """
         return jax.nn.logsumexp(self._terms(y, sigma)[-1])
 
     def _terms(self, y, sigma):
@@ -150,95 +171,6 @@ class GaussianMixtureDenoiser:
         squares = jnp.sum(u * spectral.apply(_inverse, spectrum, (variance,), u), axis=1)
         log_determinants = jnp.sum(jnp.log(2 * jnp.pi * (eigenvalues + variance)), axis=1)
         return u, variance, spectrum, jnp.log(weights) - 0.5 * squares - 0.5 * log_determinants
-
-
-@_pytree.dataclass
-class Atoms:
-    """Point masses: `x = points[i]` with probability `weights[i]`.
-
-    Args:
-        points: `(k, *shape)`; in one dimension `(k, 1)`.
-        weights: `(k,)`, positive, summing to one; `None` for equal weights.
-
-    Raises:
-        ValueError: if shapes do not fit, points are not finite, or weights are no probabilities.
-    """
-
-    points: Real[ArrayLike, "k *shape"]
-    weights: Real[ArrayLike, " k"] | None = None
-
-    def __post_init__(self):
-        set_floats(self, "points")
-        _checks.examples("points", self.points)
-        if self.weights is None:
-            count = self.points.shape[0]
-            object.__setattr__(self, "weights", jnp.full(count, 1 / count, self.points.dtype))
-        set_floats(self, "weights")
-        _check_weights(self.weights, self.points, "points")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.points.shape[1:]
-
-    @property
-    def mean(self) -> Float[Array, " d"]:
-        """`sum_i w_i x_i`."""
-        return dot(self.weights, self._flat)
-
-    @property
-    def covariance(self) -> Float[Array, "d d"]:
-        """`sum_i w_i (x_i - mean)(x_i - mean)^T`."""
-        spread = self._flat - self.mean[None]
-        return dot(spread.T * self.weights[None], spread)
-
-    def moments(self, order: int) -> Float[Array, " {order}+1"]:
-        """Raw moments `E[x**k] = sum_i w_i x_i**k`, k = 0 to `order`, in one dimension."""
-        _check_one_dimensional(self.shape)
-        return jnp.stack([jnp.sum(self.weights * self._flat[:, 0] ** k) for k in range(check_order(order) + 1)])
-
-    def sample(self, key: PRNGKeyArray, n: int) -> Float[Array, "n *shape"]:
-        """Draw `n` independent examples."""
-        return self.points[jax.random.categorical(key, jnp.log(self.weights), shape=(n,))]
-
-    def log_prob(self, x: Float[Array, "*shape"]) -> Float[Array, ""]:
-        """Log-probability (not density) of exactly `x`, in nats; `-inf` if `x` is none of the points."""
-        x = _checks.example("x", x, self.shape)
-        here = jnp.all(self._flat.astype(x.dtype) == x.reshape(1, -1), axis=1)
-        return jnp.log(jnp.sum(jnp.where(here, self.weights.astype(x.dtype), 0.0)))
-
-    def posterior_mean(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """`sum_i w_i(y) x_i`, `w(y) = softmax_i(log w_i - |y - x_i|^2 / (2 sigma^2))`."""
-        y = _checks.example("y", y, self.shape)
-        log_weights = jnp.log(self.weights.astype(y.dtype))
-        return posterior_mean(y.ravel(), self._flat.astype(y.dtype), sigma, log_weights=log_weights).reshape(self.shape)
-
-    def denoiser(self) -> BayesDenoiser:
-        """The Bayes-optimal denoiser."""
-        return BayesDenoiser(self)
-
-    @property
-    def _flat(self):
-        return self.points.reshape(self.points.shape[0], -1)
-
-
-def _check_weights(weights, points, points_name):
-    if points.ndim < 2 or 0 in points.shape or weights.shape != points.shape[:1]:
-        raise ValueError(
-            f"need {points_name} (k, *shape), (k, 1) in one dimension, and weights (k,); got {points.shape} and "
-            f"{weights.shape}"
-        )
-    for name, values in ((points_name, points), ("weights", weights)):
-        if not _checks.is_finite(values):
-            raise ValueError(f"{name} must be finite, got {values}")
-    known = _checks.known(weights)
-    if known is not None and not ((known > 0).all() and abs(known.sum() - 1) <= 1e-5):
-        raise ValueError(f"weights must be positive and sum to one, got {weights} (sum {weights.sum()})")
-
-
-def _check_one_dimensional(shape):
-    if shape != (1,):
-        raise ValueError(f"moments are those of one-dimensional targets, with examples of shape (1,), not {shape}")
 
 
 def _leaves(denoiser):
