@@ -29,6 +29,12 @@ def is_finite(value: Any) -> bool:
 def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) -> jax.Array:
     """Return `x` as an array after checking that it is a set of examples, `(n, *shape)`, float and finite.
 
+    Args:
+        name: of the argument, for the message.
+        x: what was passed.
+        min_count: of examples.
+        ndim: rank that it must have, the axis of examples counted; any above 1 by default.
+
     Raises:
         ValueError: if `x` has the wrong rank, no (or fewer than `min_count`) examples, an integer type, or NaN or
             infinite entries (values are only looked at outside traced code).
@@ -58,6 +64,11 @@ def examples(name: str, x: Any, *, min_count: int = 1, ndim: int | None = None) 
 def example(name: str, y: Any, shape: tuple[int, ...] | None = None) -> jax.Array:
     """Return `y` as one floating-point example, of the given shape if there is one.
 
+    Args:
+        name: of the argument, for the message.
+        y: what was passed.
+        shape: that it must have.
+
     Raises:
         ValueError: if the type is not floating point or the shape differs.
     """
@@ -71,14 +82,27 @@ def example(name: str, y: Any, shape: tuple[int, ...] | None = None) -> jax.Arra
 
 
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `allowed`, else raise `ValueError`."""
+    """Return `value` if it is one of `allowed`.
+
+    Args:
+        name: of the argument, for the message.
+        value: what was passed.
+        allowed: what it may be.
+
+    Raises:
+        ValueError: if it is not.
+    """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return value
 
 
 def positive_int(name: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
+    """Return `value` if it is an integer of at least 1.
+
+    Raises:
+        ValueError: if it is not.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     return int(value)
@@ -105,6 +129,11 @@ def odd_size(name: str, value: Any, largest: int | None = None, of: str = "") ->
 def weights(values: Any, count: int, of: str) -> jax.Array:
     """Return `values` if they say how much each of `count` things counts: floating point, not negative, not all 0.
 
+    Args:
+        values: what was passed.
+        count: how many there must be.
+        of: things, in words.
+
     Raises:
         ValueError: if they do not (values are only looked at outside traced code).
     """
@@ -120,7 +149,15 @@ def weights(values: Any, count: int, of: str) -> jax.Array:
 
 
 def concrete(what: str, **arrays: Any) -> None:
-    """Raise `ValueError` if any of the arrays is traced: `what`, which looks at values, cannot use it."""
+    """Check that none of the arrays is traced, which `what`, which looks at values, could not use.
+
+    Args:
+        what: looks at them, in words.
+        **arrays: by the name of the argument.
+
+    Raises:
+        ValueError: if one is.
+    """
     for name, x in arrays.items():
         if not is_concrete(x):
             raise ValueError(f"{name} is traced; {what} looks at values: call it outside jit and grad")
@@ -145,3 +182,21 @@ def noise_grid(sigmas: Any) -> jax.Array:
                 f"got {np.array2string(levels, precision=4, threshold=8)}"
             )
     return sigmas
+
+
+def positive_levels(sigmas: Any, dtype: Any) -> jax.Array:
+    """The positive noise levels of `sigmas`, which may end in 0 (`schedules.grid`).
+
+    Args:
+        sigmas: what was passed; looked at, so not traced.
+        dtype: of the result.
+
+    Raises:
+        ValueError: if there are none, or others are not positive and finite.
+    """
+    levels = np.asarray(sigmas, dtype)
+    if levels.ndim == 1 and levels.size > 1 and levels[-1] == 0:
+        levels = levels[:-1]
+    if levels.ndim != 1 or levels.size == 0 or not (np.isfinite(levels).all() and (levels > 0).all()):
+        raise ValueError(f"sigmas must be one axis of positive noise levels, got {sigmas}")
+    return jnp.asarray(levels)

@@ -1,4 +1,4 @@
-"""The linear encoder with the least denoising loss, by descent on the Grassmann manifold."""
+"""The linear encoder with the least denoising loss."""
 
 from functools import partial
 
@@ -8,15 +8,11 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.distributions import GaussianMixture
-from jaxcreativity.theory.bottleneck.projected import (
-    MixtureProjectedDenoiser,
-    ProjectedDenoiser,
-    dot,
-    flatten,
-    orthonormalise,
-)
-from jaxcreativity.theory.bottleneck.prototypes import positive_levels
+from jaxcreativity.theory.bottleneck.projected import ProjectedDenoiser
+from jaxcreativity.theory.bottleneck.projected_mixture import MixtureProjectedDenoiser
+from jaxcreativity.theory.bottleneck.projections import flatten, orthonormalise
 
 
 @_pytree.dataclass
@@ -25,6 +21,12 @@ class BestProjection:
 
     Losses are `E|x - E[x | W y]|^2` per entry, averaged over the noise levels, both estimated from the same draws,
     which neither the search nor the choice among its results has seen.
+
+    Attributes:
+        projection: W, `(r, d)`.
+        loss: of W.
+        pca_projection: the r leading principal components, `(r, d)`.
+        pca_loss: theirs.
     """
 
     projection: Float[Array, "r d"]
@@ -75,7 +77,7 @@ def best_projection(
     d = int(np.prod(shape))
     if _checks.positive_int("rank", rank) >= d:
         raise ValueError(f"rank must be below the number of entries, {d}, got {rank}: that is no bottleneck")
-    levels = positive_levels(sigmas, dtype)
+    levels = _checks.positive_levels(sigmas, dtype)
     covariance = target.covariance if is_mixture else jnp.cov(flatten(target).T, bias=True)
     pca = jnp.linalg.eigh(covariance)[1][:, ::-1][:, :rank].T
     search_key, choice_key, test_key, start_key = jax.random.split(key, 4)

@@ -7,12 +7,11 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from jaxcreativity import sample, schedules
+from jaxcreativity import generate, schedules
 from jaxcreativity.distributions import GaussianMixture
 from jaxcreativity.theory import bottleneck
 
 apply = jax.jit(jax.vmap(lambda denoiser, y, sigma: denoiser(y, sigma), (None, 0, None)))
-draw = jax.jit(jax.vmap(sample, (None, 0, None)))
 
 
 def random_projection(rank, d, seed=0):
@@ -91,7 +90,7 @@ def test_a_finite_set_is_memorised_through_any_projection(digits, rank):
     # The lowest level is far below the smallest gap between codes.
     grid = log_grid(1e-7, 1e3, 300)
     z = jax.random.normal(jax.random.key(rank), (count, *data.shape[1:]))
-    out = np.asarray(draw(denoiser, z, grid)).reshape(count, -1)
+    out = np.asarray(generate(denoiser, z, grid)).reshape(count, -1)
     distances = np.linalg.norm(out[:, None] - data.reshape(n, -1), axis=2)
     assert distances.min(axis=1).max() < 1e-5
     frequencies = np.bincount(distances.argmin(axis=1), minlength=n) / count
@@ -103,7 +102,7 @@ def test_mixture_generates_the_regression_manifold():
     count, distances = 10_000, []
     z = jax.random.normal(jax.random.key(0), (count, 2))
     for sigma_min in (0.1, 0.01):
-        out = draw(mixture(), z, log_grid(sigma_min, 1e3, 300))
+        out = generate(mixture(), z, log_grid(sigma_min, 1e3, 300))
         codes = out @ DIRECTION[0]
         on_manifold = jax.vmap(bottleneck.regression_manifold, (None, 0))(mixture(), codes[:, None])
         distances.append(float(jnp.linalg.norm(out - on_manifold, axis=1).max()))
@@ -115,8 +114,8 @@ def test_mixture_generates_the_regression_manifold():
 def test_the_code_follows_the_exact_diffusion_of_its_own_law():
     grid = log_grid(0.05, 50.0, 15)
     z = jax.random.normal(jax.random.key(1), (20, 2))
-    codes = draw(mixture(), z, grid) @ DIRECTION.T
-    alone = draw(mixture().codes.denoiser(), z @ DIRECTION.T, grid)
+    codes = generate(mixture(), z, grid) @ DIRECTION.T
+    alone = generate(mixture().codes.denoiser(), z @ DIRECTION.T, grid)
     np.testing.assert_allclose(codes, alone, atol=1e-12)
 
 

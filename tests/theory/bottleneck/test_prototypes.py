@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxcreativity import sample, schedules
+from jaxcreativity import generate, schedules
 from jaxcreativity.theory.bottleneck import PrototypeDenoiser, fit_prototypes
 from jaxcreativity.training import denoising_loss
 
 apply = jax.jit(jax.vmap(lambda denoiser, y, sigma: denoiser(y, sigma), (None, 0, None)))
-draw = jax.jit(jax.vmap(sample, (None, 0, None)))
 
 CENTRES = np.random.default_rng(0).standard_normal((5, 3))
 LOG_WEIGHTS = np.log([0.4, 0.05, 0.25, 0.2, 0.1])
@@ -39,7 +38,7 @@ def test_generates_its_atoms_with_their_weights():
     count = 4000
     denoiser = PrototypeDenoiser(CENTRES, LOG_WEIGHTS)
     grid = schedules.grid(schedules.log_linear(1e-3, 1e3), 400)
-    out = np.asarray(draw(denoiser, jax.random.normal(jax.random.key(0), (count, 3)), grid))
+    out = np.asarray(generate(denoiser, jax.random.normal(jax.random.key(0), (count, 3)), grid))
     distances = np.abs(out[:, None] - CENTRES).max(axis=2)
     assert distances.min(axis=1).max() == 0
     law = denoiser.generated_limit()
