@@ -35,8 +35,7 @@ Loaded when first used
     plotting        figures
 """
 
-import importlib
-from typing import Any
+import importlib as _importlib
 
 from jaxcreativity.denoiser import Denoiser as Denoiser
 from jaxcreativity.denoiser import Piecewise as Piecewise
@@ -53,9 +52,9 @@ _LOADED_WHEN_USED = (
 )  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _LOADED_WHEN_USED:
-        return importlib.import_module(f"jaxcreativity.{name}")
+        return _importlib.import_module(f"jaxcreativity.{name}")
     raise AttributeError(f"module 'jaxcreativity' has no attribute {name!r}")
 
 

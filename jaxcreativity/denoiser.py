@@ -1,7 +1,8 @@
 """The contract: a denoiser maps one noisy example and its noise level to an estimate of the clean example.
 
 `denoiser(y, sigma) -> x_hat` with `y = x + sigma * noise`, `x_hat` of the shape and dtype of `y`. There is no batch
-axis (batch with `jax.vmap`). Every denoiser is a pytree, so it can be an argument of `jax.jit` and `jax.grad`.
+axis (batch with `jax.vmap`, or `generate`). A denoiser with arrays is a pytree, so that it can be an argument of
+`jax.jit` and `jax.grad`; a plain function will do wherever one is asked for.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,12 @@ def score(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) 
         denoiser: callable on one example.
         y: noisy example, any shape.
         sigma: noise level, in the units of `y`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> gaussian = lambda y, sigma: y / (1 + sigma**2)  # E[x | y] for x ~ N(0, 1)
+        >>> print(score(gaussian, jnp.asarray([2.0]), 1.0))  # of N(0, 2) at 2
+        [-1.]
     """
     return (denoiser(y, sigma) - y) / jnp.square(sigma)
 
@@ -56,6 +63,11 @@ def predicted_noise(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: No
         denoiser: callable on one example.
         y: noisy example, any shape.
         sigma: noise level, in the units of `y`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> print(predicted_noise(lambda y, sigma: y / (1 + sigma**2), jnp.asarray([2.0]), 1.0))
+        [1.]
     """
     return (y - denoiser(y, sigma)) / sigma
 
@@ -72,6 +84,12 @@ class Piecewise:
 
     Raises:
         ValueError: if the counts do not fit or `edges` does not decrease.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> both = Piecewise([1.0], [lambda y, sigma: 0 * y, lambda y, sigma: y])  # above 1, and below
+        >>> print(both(jnp.ones(2), 3.0), both(jnp.ones(2), 0.3))
+        [0. 0.] [1. 1.]
     """
 
     edges: Float[ArrayLike, " edges"] | Sequence[float]

@@ -96,6 +96,11 @@ def trajectories(
 
     Raises:
         ValueError: for what `generate` rejects.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> trajectories(lambda y, sigma: 0 * y, jnp.ones((5, 2)), jnp.asarray([3.0, 1.0, 0.0])).shape
+        (5, 3, 2)
     """
     return _in_batches(sampling.trajectory, denoiser, z, sigmas, batch_size, eta, key, method, progress)
 

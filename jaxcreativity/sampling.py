@@ -21,7 +21,13 @@ Method = Literal["ddim", "heun"]
 
 
 def step_coefficients(sigma: NoiseLevel, sigma_next: NoiseLevel, eta: Scalar) -> tuple[Array, Array]:
-    """`(c, tau)` of the step rule above, for `0 <= sigma_next < sigma` and `0 <= eta <= 1`."""
+    """`(c, tau)` of the step rule above.
+
+    Args:
+        sigma: level at which the step starts.
+        sigma_next: level at which it ends, `0 <= sigma_next < sigma`.
+        eta: 0 for DDIM to 1 for ancestral sampling.
+    """
     ratio = jnp.asarray(sigma_next) / sigma
     kept = 1 - eta**2 * (1 - ratio**2)
     # At sigma_next = 0 and eta = 1 the root's argument is 0, where its derivative is infinite; c is 0 there anyway.
@@ -62,7 +68,15 @@ def sample(
         The generated example, of the shape and dtype of `z`; infinite where the trajectory diverged (`diverged`).
 
     Raises:
-        ValueError: for a bad grid, an unknown method, `eta` outside [0, 1], a missing key, or Heun with `eta > 0`.
+        ValueError: for a bad grid, an unknown method, `eta` outside [0, 1], a missing key, Heun with `eta > 0`, or a
+            denoiser that does not return an array of the shape of `y`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxcreativity as jc
+        >>> sigmas = jc.schedules.grid(jc.schedules.cosine(), 20)
+        >>> gaussian = lambda y, sigma: y / (1 + sigma**2)  # E[x | y] for x ~ N(0, 1)
+        >>> [round(float(x), 2) for x in sample(gaussian, jnp.asarray([1.0, -2.0]), sigmas)]
+        [0.94, -1.88]
     """
     z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, _ = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=False)
@@ -82,7 +96,24 @@ def trajectory(
 ) -> Float[Array, "levels *shape"]:
     """All states of `sample`: entry `k` is the state at `sigmas[k]`; first `sigmas[0] * z`, last the sample.
 
-    Arguments and errors are those of `sample`.
+    Args:
+        denoiser: callable on one example.
+        z: standard Gaussian noise.
+        sigmas: noise levels, strictly decreasing, last 0.
+        eta: 0 is DDIM, 1 ancestral sampling.
+        key: random key, needed unless `eta` is 0.
+        method: `"ddim"` or `"heun"`.
+        unroll: as for `sample`.
+        remat: as for `sample`.
+
+    Raises:
+        ValueError: for what `sample` rejects.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> sigmas = jnp.asarray([3.0, 1.0, 0.0])
+        >>> print(trajectory(lambda y, sigma: 0 * y, jnp.ones(1), sigmas)[:, 0])  # the noise shrinks
+        [3. 1. 0.]
     """
     z, sigmas, step_noise = check_arguments(z, sigmas, eta, key, method)
     final, states = _scan(denoiser, z, sigmas, eta, step_noise, method, unroll, remat, keep=True)
@@ -112,11 +143,23 @@ def log_density(
     the determinant being the product of those of the steps, `(1 - c) dD/dy + c I`. Each is taken on its own: the
     product of twenty steps spans more orders of magnitude than float32 resolves.
 
+    Args:
+        denoiser: callable on one example, differentiable.
+        z: standard Gaussian noise.
+        sigmas: noise levels, strictly decreasing, last 0.
+
     Returns:
         `(x, log_prob)`. `log_prob` is `inf` where a step is singular (the generated law then has no density).
 
     Raises:
         ValueError: for a bad grid or a `z` that is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> half = lambda y, sigma: 0.5 * y
+        >>> x, log_prob = log_density(half, jnp.zeros(1), jnp.asarray([4.0, 0.0]))  # x = 2 z, so N(0, 4)
+        >>> float(x[0]), round(float(log_prob), 3)  # -log(2 sqrt(2 pi))
+        (0.0, -1.612)
     """
     z, sigmas, _ = check_arguments(z, sigmas, 0.0, None, "ddim")
     shape, d = z.shape, z.size

@@ -30,6 +30,10 @@ def cosine(period: Scalar = 2.016) -> Schedule:
 
     Raises:
         ValueError: if `period <= 2`.
+
+    Example:
+        >>> round(float(cosine()(1.0)), 1)
+        80.2
     """
     if (known := _checks.known(period)) is not None and not known > 2:
         raise ValueError(f"period must be above 2, else sigma(1) is infinite; got {period}")
@@ -47,6 +51,10 @@ def linear_beta(beta_min: Scalar = 0.1, beta_max: Scalar = 20.0) -> Schedule:
 
     Raises:
         ValueError: if not `0 < beta_min <= beta_max`.
+
+    Example:
+        >>> round(float(linear_beta()(1.0)), 1)
+        152.2
     """
     _check_order("beta_min", beta_min, "beta_max", beta_max, strict=False)
     return partial(_linear_beta, beta_min=beta_min, beta_max=beta_max)
@@ -64,6 +72,11 @@ def karras(sigma_min: Scalar, sigma_max: Scalar, rho: Scalar = 7.0) -> Schedule:
 
     Raises:
         ValueError: if not `0 < sigma_min < sigma_max` or `rho <= 0`.
+
+    Example:
+        >>> import numpy as np
+        >>> print(np.asarray(grid(karras(0.1, 10.0), 4), float).round(2))
+        [10.    2.93  0.66  0.1   0.  ]
     """
     _check_order("sigma_min", sigma_min, "sigma_max", sigma_max)
     if (known := _checks.known(rho)) is not None and not known > 0:
@@ -82,6 +95,11 @@ def log_linear(sigma_min: Scalar, sigma_max: Scalar) -> Schedule:
 
     Raises:
         ValueError: if not `0 < sigma_min < sigma_max`.
+
+    Example:
+        >>> import numpy as np
+        >>> print(np.asarray(grid(log_linear(0.01, 10.0), 4), float).round(2))
+        [10.    1.    0.1   0.01  0.  ]
     """
     _check_order("sigma_min", sigma_min, "sigma_max", sigma_max)
     return partial(_log_linear, sigma_min=sigma_min, sigma_max=sigma_max)
@@ -99,6 +117,11 @@ def grid(schedule: Schedule, num_steps: int) -> Float[Array, " {num_steps}+1"]:
 
     Raises:
         ValueError: if `num_steps < 1` or the levels do not decrease (a schedule too flat for this dtype).
+
+    Example:
+        >>> import numpy as np
+        >>> print(np.asarray(grid(cosine(), 4), float).round(1))
+        [80.2  2.4  1.   0.4  0. ]
     """
     num_steps = _checks.positive_int("num_steps", num_steps)
     steps = jnp.arange(num_steps, dtype=jnp.result_type(float))

@@ -8,8 +8,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
 
-def mean_power_spectrum(u, chunk_size=1024) -> Inexact[Array, "height width channels channels"]:
-    """`mean_i X_i(f) X_i(f)^H` with the unitary Fourier transform, a chunk of images at a time."""
+def mean_power_spectrum(
+    u: Float[Array, "n height width channels"], chunk_size: int = 1024
+) -> Inexact[Array, "height width channels channels"]:
+    """`mean_i X_i(f) X_i(f)^H` with the unitary Fourier transform, a chunk of images at a time.
+
+    Args:
+        u: images `(n, height, width, channels)`, centred by the caller.
+        chunk_size: images transformed at once.
+    """
 
     def total(chunk):
         transformed = jnp.fft.fft2(chunk, axes=(1, 2), norm="ortho")
@@ -24,13 +31,21 @@ def mean_power_spectrum(u, chunk_size=1024) -> Inexact[Array, "height width chan
     return power / n
 
 
-def autocovariance(power) -> Float[Array, "height width channels channels"]:
+def autocovariance(
+    power: Inexact[Array, "height width channels channels"],
+) -> Float[Array, "height width channels channels"]:
     """Entry `delta`: `E[x_c(p + delta) x_e(p)]`, from the (C, C) power spectrum."""
     return jnp.fft.ifft2(power, axes=(0, 1)).real
 
 
 def covariance_between(autocovariance, rows, columns) -> Float[Array, "points_channels points_channels"]:
-    """Covariance matrix of the pixels at `(rows, columns)` (wrapped), all channels of each."""
+    """Covariance matrix of the pixels at `(rows, columns)` (wrapped), all channels of each.
+
+    Args:
+        autocovariance: from `autocovariance`, `(height, width, channels, channels)`.
+        rows: of the pixels, `(points,)`.
+        columns: of the pixels, `(points,)`.
+    """
     height, width, channels, _ = autocovariance.shape
     row_lag = (rows[:, None] - rows[None, :]) % height
     column_lag = (columns[:, None] - columns[None, :]) % width
@@ -48,7 +63,13 @@ def multiply(blocks: Inexact[Array, "blocks b b"], u: Inexact[Array, "blocks b *
 def frequency_response(
     kernel: Float[Array, "rows columns inputs outputs"], height: int, width: int
 ) -> Inexact[Array, "frequencies outputs inputs"]:
-    """Fourier transform W of a circular cross-correlation: `x_hat(f) = W(f) y(f)`; the kernel's middle is lag 0."""
+    """Fourier transform W of a circular cross-correlation: `x_hat(f) = W(f) y(f)`; the kernel's middle is lag 0.
+
+    Args:
+        kernel: as `jax.lax.conv` takes it.
+        height: of the image, at least that of the kernel.
+        width: of the image, at least that of the kernel.
+    """
     rows, columns = kernel.shape[:2]
     padded = jnp.pad(kernel, ((0, height - rows), (0, width - columns), (0, 0), (0, 0)))
     centred = jnp.roll(padded, (-(rows // 2), -(columns // 2)), axis=(0, 1))

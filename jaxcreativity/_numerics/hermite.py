@@ -46,7 +46,15 @@ def multi_indices(d: int, degree: int) -> MultiIndices:
 
 
 def hermite_features(v: Float[Array, "n d"], variance: Float[Array, " d"], degree: int) -> Float[Array, "n f"]:
-    """`He_a(v; variance)` for all multi-indices of degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`."""
+    """`He_a(v; variance)` for all multi-indices of degree up to p, by `He_{k+1} = v He_k - k variance He_{k-1}`.
+
+    NumPy's `hermite_e` has one variable, and JAX no Hermite polynomials that it could trace.
+
+    Args:
+        v: points.
+        variance: of the noise, one for each coordinate.
+        degree: p.
+    """
     features = jnp.ones((v.shape[0], 1), v.dtype)
     for coordinate, parent, power, grandparent in multi_indices(v.shape[1], degree).blocks:
         step = v[:, coordinate] * features[:, parent]

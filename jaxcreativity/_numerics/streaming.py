@@ -20,7 +20,13 @@ def as_temperature(sigma: Float[ArrayLike, ""] | int, dtype) -> Float[Array, ""]
 
 @_pytree.dataclass
 class Partial:
-    """Softmax-mean of a part of the data, before the division."""
+    """Softmax-mean of a part of the data, before the division.
+
+    Attributes:
+        min_energy: the smallest energy of the part, of which weights are relative.
+        weighted_sum: `sum w v`.
+        weight: `sum w`.
+    """
 
     min_energy: Float[Array, "*queries"]
     weighted_sum: Float[Array, "*queries_and_values"]
@@ -46,6 +52,13 @@ def partial(
     The minimum is subtracted *before* the division: scaled first, float32 loses the differences, and XLA may fuse the
     product into a softmax that returns NaN. Keys that are not `valid` get weight 0; their energies must be finite
     and not below the smallest valid one.
+
+    Args:
+        energies: `E`, of every query with every key.
+        values: `v`, one for each key.
+        temperature: `T`, e.g. `2 sigma^2` for squared distances.
+        valid: keys that count; all by default.
+        subscripts: of `jnp.einsum` for `weights, values -> weighted sum`.
     """
     smallest = jax.lax.stop_gradient(energies.min(axis=-1))
     weights = jnp.exp(-(energies - smallest[..., None]) / _positive(temperature))
@@ -59,7 +72,13 @@ def partial(
 
 
 def merge(a: Partial, b: Partial, temperature: Float[Array, ""]) -> Partial:
-    """Softmax-mean of the union of two parts."""
+    """Softmax-mean of the union of two parts.
+
+    Args:
+        a: a part.
+        b: another, of the same queries.
+        temperature: that of both.
+    """
     smallest = jnp.minimum(a.min_energy, b.min_energy)
     scale_a = jnp.exp(-(a.min_energy - smallest) / _positive(temperature))
     scale_b = jnp.exp(-(b.min_energy - smallest) / _positive(temperature))

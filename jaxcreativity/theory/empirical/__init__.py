@@ -2,7 +2,7 @@
 
 | name                | closed form                                              | generates                       | source                     |
 |---------------------|----------------------------------------------------------|---------------------------------|----------------------------|
-| `EmpiricalDenoiser` | `sum_i w_i x_i`, `w = softmax_i(-|y - x_i|^2 / 2s^2)`    | training images                 | theory section 1           |
+| `EmpiricalDenoiser` | `sum_i w_i x_i`, `w = softmax_i(-|y - x_i|^2 / 2s^2)`    | training images                 | docs/theory/empirical.md   |
 | `SmoothedDenoiser`  | the same, averaged over Gaussian perturbations of y      | barycentres of training images  | Scarvelis et al. (2023)    |
 | `smooth`            | makes a `SmoothedDenoiser` of a training set             |                                 |                            |
 """

@@ -13,7 +13,8 @@ class EmpiricalDenoiser:
 
         D(y, sigma) = sum_i w_i x_i,   w = softmax_i(-|y - x_i|^2 / (2 sigma^2))
 
-    Reverse diffusion with it ends at a training image. Source: Kamb & Ganguli (2025), section 3; theory section 1.
+    Reverse diffusion with it ends at a training image. Source: Kamb & Ganguli (2025), section 3
+    (docs/theory/empirical.md).
 
     Args:
         data: `(n, *shape)`, floating point.
@@ -21,6 +22,15 @@ class EmpiricalDenoiser:
 
     Raises:
         ValueError: if the data are empty, not floating point, not finite, or `chunk_size < 1`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> images = jnp.asarray([[0.0, 0.0], [1.0, 1.0]])
+        >>> sigmas = jc.schedules.grid(jc.schedules.karras(0.02, 20.0), 10)
+        >>> z = jax.random.normal(jax.random.key(0), (100, 2))
+        >>> samples = jc.generate(EmpiricalDenoiser(images), z, sigmas)
+        >>> sorted({tuple(x) for x in samples.round(3).tolist()})  # it memorises
+        [(0.0, 0.0), (1.0, 1.0)]
     """
 
     data: Float[ArrayLike, "n *shape"]
@@ -32,7 +42,11 @@ class EmpiricalDenoiser:
             _checks.positive_int("chunk_size", self.chunk_size)
 
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not floating point or has another shape.
+        """
         y = _checks.example("y", y, self.data.shape[1:])
         data = self.data.astype(y.dtype).reshape(self.data.shape[0], -1)
         return posterior_mean(y.ravel(), data, sigma, chunk_size=self.chunk_size).reshape(y.shape)

@@ -19,7 +19,12 @@ class SmoothedDenoiser:
     function of y, and come in pairs of opposite sign, so their mean is 0 and averaging D is averaging the score. `fit`
     makes it.
 
-    Source: Scarvelis, Borde & Solomon (2023, arXiv 2310.12395), section 3; theory section 5.
+    Source: Scarvelis, Borde & Solomon (2023, arXiv 2310.12395), section 3 (docs/theory/empirical.md).
+
+    Args:
+        empirical: D.
+        perturbations: e_m, `(m, *shape)`.
+        scale: s, in the units of the data.
     """
 
     empirical: EmpiricalDenoiser
@@ -27,7 +32,11 @@ class SmoothedDenoiser:
     scale: Float[Array, ""]
 
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not floating point or has another shape.
+        """
         y = _checks.example("y", y, self.perturbations.shape[1:])
         shifts = (self.scale * self.perturbations).astype(y.dtype)
         return jnp.mean(jax.lax.map(lambda shift: self.empirical(y + shift, sigma), shifts), axis=0)
@@ -52,6 +61,12 @@ def fit(
 
     Raises:
         ValueError: for bad data, a negative or infinite scale, counts below 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> denoiser = fit(jnp.asarray([[0.0], [1.0]]), 0.5, key=jax.random.key(0))
+        >>> 0.1 < float(denoiser(jnp.asarray([0.4]), 0.05)[0]) < 0.9  # the empirical denoiser says 0
+        True
     """
     x = _checks.examples("x", x)
     if not 0 <= scale < float("inf"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxcreativity import sample, schedules, score
+from jaxcreativity import generate, schedules, score
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 apply = jax.jit(lambda denoiser, y, sigma: denoiser(y, sigma))
@@ -87,7 +87,7 @@ def test_samples_are_training_images(digits):
     """Memorisation (theory section 1)."""
     sigmas = schedules.grid(schedules.karras(0.02, 80.0), 20)
     z = jax.random.normal(jax.random.key(0), (16, *digits.shape[1:]))
-    samples = jax.jit(jax.vmap(sample, (None, 0, None)))(EmpiricalDenoiser(digits), z, sigmas)
+    samples = generate(EmpiricalDenoiser(digits), z, sigmas)
     distances = np.abs(np.asarray(samples)[:, None] - digits).reshape(16, len(digits), -1).max(axis=2)
     assert (distances.min(axis=1) < 1e-6).all()
     assert len(set(distances.argmin(axis=1))) > 5
