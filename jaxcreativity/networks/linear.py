@@ -15,12 +15,7 @@ from jaxcreativity.networks._levels import parameter_at
 
 
 class _LinearModule(nn.Module):
-    """What the linear modules share.
-
-    Attributes:
-        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
-        use_bias: whether there is a bias per noise level.
-    """
+    """What the linear modules share."""
 
     levels: tuple[float, ...]
     use_bias: bool = True
@@ -30,7 +25,12 @@ class _LinearModule(nn.Module):
 
 
 class DenseLinear(_LinearModule):
-    """`A_k y + b_k` with an unrestricted `(d, d)` matrix per level; counterpart of structure `"full"`."""
+    """`A_k y + b_k` with an unrestricted `(d, d)` matrix per level; counterpart of structure `"full"`.
+
+    Attributes:
+        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
+        use_bias: whether there is a bias per noise level.
+    """
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
@@ -40,7 +40,13 @@ class DenseLinear(_LinearModule):
 
 
 class LowRankLinear(_LinearModule):
-    """`B_k A_k y + b_k` through a code of `rank` numbers; counterpart of structure `"low_rank"`."""
+    """`B_k A_k y + b_k` through a code of `rank` numbers; counterpart of structure `"low_rank"`.
+
+    Attributes:
+        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
+        use_bias: whether there is a bias per noise level.
+        rank: r, numbers in the code.
+    """
 
     rank: int = 1
 
@@ -55,7 +61,12 @@ class LowRankLinear(_LinearModule):
 
 
 class PixelwiseLinear(_LinearModule):
-    """`a_k * y + b_k`, entry by entry; counterpart of structure `"pixelwise"`."""
+    """`a_k * y + b_k`, entry by entry; counterpart of structure `"pixelwise"`.
+
+    Attributes:
+        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
+        use_bias: whether there is a bias per noise level.
+    """
 
     @nn.compact
     def __call__(self, y: Float[Array, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
@@ -72,6 +83,8 @@ class ConvLinear(_LinearModule):
     inside compiled loops on CPUs, which that of XLA's convolution does not.
 
     Attributes:
+        levels: the noise levels that have weights of their own, e.g. `tuple(grid[:-1].tolist())`.
+        use_bias: whether there is a bias per noise level.
         kernel_size: odd side of the kernel, or `None` for one as large as the image.
     """
 

@@ -76,13 +76,12 @@ def fit(
         FloatingPointError: if the loss becomes infinite or NaN.
 
     Example:
-        >>> import jax, jaxcreativity as jc
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
         >>> x = jax.random.normal(jax.random.key(0), (100, 2))
-        >>> sigmas = jc.schedules.grid(jc.schedules.cosine(), 4)
-        >>> module = jc.networks.MLP(width=16, depth=1)
+        >>> module, sigmas = jc.networks.MLP(width=16, depth=1), jnp.array([10.0, 1.0, 0.1, 0.0])
         >>> network = jc.training.fit(module, x, sigmas, key=jax.random.key(1), num_steps=50, progress=False)
-        >>> jc.generate(network, x, sigmas).shape
-        (100, 2)
+        >>> network(x[0], 0.5).shape
+        (2,)
     """
     x, sigmas, sigma_data = _run.check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data)
     if optimizer is None:

@@ -75,13 +75,14 @@ def fit_together(
         FloatingPointError: if a loss becomes infinite or NaN; says which network's.
 
     Example:
-        >>> import jax, jaxcreativity as jc
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
         >>> x = jax.random.normal(jax.random.key(0), (100, 2))
-        >>> sigmas = jc.schedules.grid(jc.schedules.cosine(), 4)
-        >>> module, key = jc.networks.ShallowMLP(8), jax.random.key(1)
-        >>> few, all = jc.training.fit_together(module, x, [10, 100], sigmas, key=key, num_steps=50, progress=False)
-        >>> few(x[0], 0.5).shape
-        (2,)
+        >>> module, sigmas = jc.networks.DenseLinear((10.0, 1.0, 0.1)), jnp.array([10.0, 1.0, 0.1, 0.0])
+        >>> networks = jc.training.fit_together(
+        ...     module, x, [10, 100], sigmas, key=jax.random.key(1), num_steps=50, progress=False
+        ... )
+        >>> [network(x[0], 0.5).shape for network in networks]
+        [(2,), (2,)]
     """
     x, sigmas, sigma_data = _run.check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data)
     counts = [_checks.positive_int("counts", count) for count in counts]
