@@ -13,8 +13,10 @@
 | `sample_jacobian(denoiser, z, sigmas)`               | the generated manifold and its density          | `dx / dz`                      |
 | `influence(theory, z, sigmas, n)`                    | which training images a sample owes what to     | `dx / dw_i`                    |
 | `discrepancy(theory, network, z, sigmas)`            | how far two denoisers' samples are apart        | mean of `measure(x, x')`       |
+| `ascent_step(theory, network, z, sigmas)`            | towards the seeds on which they are             | gradient with respect to z     |
 """
 
+from jaxcreativity.probing.ascent import ascent_step
 from jaxcreativity.probing.discrepancies import discrepancy
 from jaxcreativity.probing.influences import influence
 from jaxcreativity.probing.jacobians import Jacobian, Spectrum, asymmetry, effective_rank, jacobian, spectrum, trace
@@ -27,6 +29,7 @@ __all__ = [
     "Jacobian",
     "SampleJacobian",
     "Spectrum",
+    "ascent_step",
     "asymmetry",
     "discrepancy",
     "effective_rank",

@@ -8,18 +8,21 @@ from pathlib import Path
 import pytest
 
 from experiments import probing
+from experiments.runner import run
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "experiments.probing", *arguments]
-    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.probing", *arguments], cwd=PROJECT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
 
 
 @pytest.mark.slow
 def test_writes_figures_and_finds_the_known_symmetries(tmp_path):
-    done = run(
+    done = command(
         "--num-images", "80", "--num-points", "2", "--train-steps", "50", "--sampler-steps", "6", "--ascent-steps", "2",
         "--sigmas", "1.0", "--removed", "3", "--no-progress", "--output", str(tmp_path),
     )  # fmt: skip
@@ -35,9 +38,28 @@ def test_writes_figures_and_finds_the_known_symmetries(tmp_path):
     assert asymmetry["linear, full"] < 1e-5 < asymmetry["MLP"]
     ascent = metrics["discrepancy"]["mean_square"]
     assert ascent[-1] > ascent[0]
+    # The report is drawn again from what was stored: the same, byte for byte.
+    summary = (folder / "summary.md").read_bytes()
+    (folder / "summary.md").unlink()
+    (folder / "influence.png").unlink()
+    done = command("--report-only", "--no-progress", "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (folder / "summary.md").read_bytes() == summary
+    assert (folder / "influence.png").exists()
 
 
-def test_more_left_out_than_there_are(tmp_path):
-    with pytest.raises(ValueError, match="removed must lie between"):
-        probing.main(probing.Config(removed=500, output=str(tmp_path), progress=False))
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"removed": 500}, "--removed must lie between"),
+        ({"train_steps": 0}, "--train-steps must be at least 1, got 0"),
+        ({"sigmas": (1.0, 0.0)}, "--sigmas must be one or more numbers above 0"),
+        ({"num_points": 501}, "--num-points must lie between"),
+        ({"image_size": 4, "num_images": 20}, "--image-size must be at least 5"),
+        ({"dataset": "nothing_like_this"}, "nothing_like_this"),
+    ],
+)
+def test_bad_settings_write_nothing(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(probing.EXPERIMENT, probing.Config(**settings, output=str(tmp_path), progress=False))
     assert not list(tmp_path.iterdir())
