@@ -1,12 +1,16 @@
-"""The bottleneck experiment: its contour, its resume, and a whole small run."""
+"""The bottleneck experiment: its contour, its resume, its figures at all sizes, and a whole small run."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from experiments import bottleneck, bottleneck_capacity
+from experiments import bottleneck
+from experiments.bottleneck import capacity, capacity_report
+from experiments.bottleneck.settings import log_grid
+from experiments.runner import Run, run
 from jaxcreativity import networks
 
 
@@ -17,42 +21,77 @@ def test_contour_is_where_half_is_memorised_in_log_k():
         for n, fractions in cells.items()
         for k, f in zip((8, 32, 128), fractions, strict=True)
     ]
-    contour = bottleneck_capacity._contour([*rows[::-1], {**rows[0], "kind": "silu"}], "softmax", [16, 64, 256])
+    contour = capacity.contour([*rows[::-1], {**rows[0], "kind": "silu"}], "softmax", [16, 64, 256])
     np.testing.assert_allclose(contour[:2], [32, 64])
     assert contour[2] is None
 
 
-def test_each_network_of_a_group_sees_its_own_images(tmp_path):
+def test_each_network_of_a_group_sees_its_own_images():
     """Two sets trained side by side: the one of a single image learns to return it at all noise levels."""
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 1), "float32")
     config = bottleneck.Config(capacity_steps=300, sampler_steps=3, progress=False)
-    setup = bottleneck.Setup(config, tmp_path, x, x, x)
-    trained = bottleneck_capacity._train_together(
-        setup, networks.ShallowMLP(8, "softmax"), [1, 3], bottleneck.log_grid(config, 0.1)
-    )
+    trained = capacity.train_together(config, x, networks.ShallowMLP(8, "softmax"), [1, 3], log_grid(config, 0.1))
     y = x[1] + 0.1
-    errors = {n: float(np.abs(network(y, 0.1) - x[0]).max()) for n, network in trained.items()}
-    assert errors[1] < 0.05
-    assert errors[3] > 0.3
+    one, three = (float(np.abs(network(y, 0.1) - x[0]).max()) for network in trained)
+    assert one < 0.05
+    assert three > 0.3
 
 
 def test_finished_cells_are_read_not_computed(tmp_path):
-    setup = bottleneck.Setup(bottleneck.Config(), tmp_path, None, None, None)
-    first = setup.cell("a", lambda: ({"value": 0.5}, {"images": np.arange(3.0)}))
-    second = setup.cell("a", lambda: pytest.fail("computed again"))
+    (tmp_path / "environment.json").write_text('[{"seconds": 0, "computed": []}]')
+    opened = Run(tmp_path, bottleneck.Config(), 0.0, [])
+    first = opened.stage("a", lambda: ({"value": 0.5}, {"images": np.arange(3.0)}))
+    second = opened.stage("a", lambda: pytest.fail("computed again"))
     assert first[0] == second[0] == {"value": 0.5}
     np.testing.assert_array_equal(second[1]["images"], np.arange(3.0))
 
 
-def test_unknown_part(tmp_path):
-    with pytest.raises(ValueError, match=r"unknown parts .'code'.; there are codes, capacity, encoder, rank"):
-        bottleneck.main(bottleneck.Config(parts=("code",), output=str(tmp_path)))
+@pytest.mark.parametrize(
+    ("counts", "widths"), [((16,), (8,)), ((16,), (8, 32)), ((16, 64), (32,)), ((16, 64), (8, 32)), ((8, 16, 64),) * 2]
+)
+def test_figure_of_capacity_at_every_size(counts, widths):
+    rows = [
+        {"kind": kind, "count": n, "width": k, "memorised": 0.9 * (k >= n), "memorised_low": 0.0, "memorised_high": 1.0}
+        for kind in ("softmax", "prototypes")
+        for n in counts
+        for k in widths
+        if kind == "softmax" or k <= n
+    ]
+    config = dataclasses.replace(bottleneck.Config(), counts=counts, widths=widths)
+    contours = {kind: capacity.contour(rows, kind, list(counts)) for kind in ("softmax", "prototypes")}
+    draw = capacity_report._curves if 1 in (len(counts), len(widths)) else capacity_report._maps
+    figure = draw(config, rows, list(counts), contours)
+    axes = figure.axes[0]
+    # Fewer than three points are not joined; what stands in the legend can be seen.
+    for line in axes.lines:
+        if line.get_label() not in ("K = N",):
+            assert line.get_linestyle() == "None" or len(line.get_xdata()) > 2
+    legend = axes.get_legend() or (figure.legends or [None])[0]
+    assert legend is not None
+    assert "K = N" in {text.get_text() for text in legend.get_texts()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parts": ("code",)}, r"--parts: unknown parts .'code'.; there are codes, capacity, encoder, rank"),
+        ({"activations": ("relu",)}, "--activations: unknown activations"),
+        ({"capacity_steps": 0}, "--capacity-steps must be at least 1, got 0"),
+        ({"counts": (4000,)}, "--counts and --encoder-images need at least 4000 training images"),
+        ({"code_sizes": (64, 128)}, "--code-sizes must name a number below 64"),
+        ({"sigma_max": 0.1}, "--sigma-min must be above 0 and below --sigma-max"),
+    ],
+)
+def test_bad_settings_write_nothing(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        run(bottleneck.EXPERIMENT, bottleneck.Config(**settings, output=str(tmp_path), progress=False))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_small_run(tmp_path):
     config = bottleneck.Config(small=True, output=str(tmp_path), progress=False)
-    metrics = bottleneck.main(config)
+    metrics = run(bottleneck.EXPERIMENT, config)
     folder = tmp_path / "bottleneck-digits"
     assert {path.name for path in folder.glob("*.png")} == {
         "codes.png", "code_sizes.png", "capacity.png", "encoder.png", "rank.png",
@@ -69,5 +108,12 @@ def test_small_run(tmp_path):
     few, many = metrics["encoder"]
     assert few["memorised"] < 0.2 < many["memorised"]
     assert metrics["rank"][0]["largest_rank"] == 4
-    again = bottleneck.main(config)  # from the cells
+    again = run(bottleneck.EXPERIMENT, config)  # from the parts
     assert again == metrics
+    # The report is drawn again from what was stored: the same, byte for byte.
+    summary = (folder / "summary.md").read_bytes()
+    for name in ("summary.md", "capacity.png"):
+        (folder / name).unlink()
+    assert run(bottleneck.EXPERIMENT, dataclasses.replace(config, report_only=True)) == metrics
+    assert (folder / "summary.md").read_bytes() == summary
+    assert (folder / "capacity.png").exists()
