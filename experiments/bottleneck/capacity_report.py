@@ -61,7 +61,8 @@ steps. Loss / empirical: 1 for the exact posterior mean over the training images
 def _curves(config: Config, rows, counts, contours) -> Figure:
     """Memorised fraction against K of one N, or against N of one K."""
     against, of = ("width", "K") if len(counts) == 1 else ("count", "N")
-    fixed = f"N = {counts[0]} training images" if of == "K" else f"K = {config.widths[0]} units"
+    boundary = counts[0] if of == "K" else config.widths[0]
+    fixed = f"N = {boundary} training images" if of == "K" else f"K = {boundary} units"
     figure, [[axes]] = plotting.panels(1, 1, width=5.5, height=3.0)
     for colour, kind in zip(plotting.COLOURS, contours, strict=False):
         own = sorted((row for row in rows if row["kind"] == kind), key=lambda row: row[against])
@@ -70,9 +71,11 @@ def _curves(config: Config, rows, counts, contours) -> Figure:
             axes, column(against), column("memorised"), low=column("memorised_low"), high=column("memorised_high"),
             color=colour, label=TITLES[kind],
         )  # fmt: skip
-    ticks = sorted({row[against] for row in rows} | {counts[0] if of == "K" else config.widths[0]})
+    ticks = sorted({row[against] for row in rows} | {boundary})
     plotting.plain_log(axes, "x", ticks)
-    axes.axvline(counts[0] if of == "K" else config.widths[0], color="0.5", linestyle=":", label="K = N")
+    axes.axvline(
+        counts[0] if of == "K" else config.widths[0], color="0.5", linestyle=":", label="K = N (predicted boundary)"
+    )
     if len(ticks) == 1:
         axes.set_xlim(ticks[0] / 2, ticks[0] * 2)
     axes.set(xlabel=f"{'units K' if of == 'K' else 'training images N'}", ylabel="memorised fraction")
@@ -118,7 +121,7 @@ def _boundaries(axes: Axes, counts: list[int], widths: list[int], contour: list[
     """K = N, and the K at which half is memorised. Positions along the axes are those of the sizes in log scale."""
     columns = np.linspace(-0.5, len(counts) - 0.5, 101)
     rows = _position(_position(columns, np.arange(len(counts)), np.log(counts)), np.log(widths), np.arange(len(widths)))
-    axes.plot(columns, rows, color=IDENTITY, linestyle="--", linewidth=1.5, label="K = N")
+    axes.plot(columns, rows, color=IDENTITY, linestyle="--", linewidth=1.5, label="K = N (predicted boundary)")
     reached = [(j, np.log(k)) for j, k in enumerate(contour) if k is not None]
     if reached:  # what was interpolated; a contour outside the K that were run is not drawn
         j, k = zip(*reached, strict=True)

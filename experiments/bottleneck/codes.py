@@ -106,27 +106,31 @@ PART = Part(measure, report)
 
 def _curves(config: Config, rows) -> Figure:
     figure, [[left, right]] = plotting.panels(1, 2, height=2.8)
+    sizes = sorted({row["code_size"] for row in rows})
+    low, high = sizes[0] / 1.5, sizes[-1] * 1.5
     for colour, name in zip(plotting.COLOURS, ("linear", "nonlinear"), strict=False):
         own = [row for row in rows if row["decoder"] == name]
         r = [row["code_size"] for row in own]
         of = lambda key, own=own: [row[key] for row in own]  # noqa: E731
+        # Points with the same value stand beside each other.
+        shift = 0.015 if name == "linear" else 0.045
+        beside = lambda r, sign, shift=shift: np.multiply(r, (high / low) ** (sign * shift))  # noqa: E731
         plotting.curve(
             left, r, of("pearson_median"), low=of("pearson_q25"), high=of("pearson_q75"), color=colour,
             label=f"{name} decoder",
         )  # fmt: skip
+        law = "PCA Gaussian" if name == "linear" else "the best decoder"
         plotting.curve(
-            right, r, of("memorised_closed_form"), color=colour, marker="x", markersize=7, linestyle="--",
-            label=f"{name}, predicted for the best decoder",
+            right, beside(r, -1), of("memorised_closed_form"), color=colour, marker="x", markersize=7, linestyle="--",
+            label=f"{name}, predicted: {law}",
         )  # fmt: skip
-        plotting.curve(
-            right, r, of("memorised"), color=colour, label=f"{name}, network", markersize=8 if name == "linear" else 4
-        )
+        plotting.curve(right, beside(r, 1), of("memorised"), color=colour, label=f"{name}, trained network")
     right.axhline(rows[0]["held_out_memorised"], color="0.5", linestyle=":", label="held-out images")
     left.set(ylabel="correlation with the closed form\n(median, quartiles)", ylim=(None, 1.02))
     right.set(ylabel="memorised fraction", ylim=(-0.05, 1.05))
     for axes in (left, right):
-        plotting.plain_log(axes, "x", sorted({row["code_size"] for row in rows}))
-        axes.set_xlabel("code numbers r")
+        plotting.plain_log(axes, "x", sizes)
+        axes.set(xlabel="code numbers r", xlim=(low, high))
     plotting.legend(left)
     plotting.legend(figure, panels=[right], ncols=2)
     figure.suptitle(

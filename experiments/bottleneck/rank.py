@@ -27,7 +27,8 @@ def measure(run: Run, setup: Setup) -> Measured:
         run.stage(f"rank_{i}", partial(_measure_one, run, setup, name, module))[0]
         for i, (name, module) in enumerate(modules.items())
     ]
-    return {"rank": rows}, {"levels": np.asarray(log_grid(config, config.sigma_min)[:-1])}
+    levels = np.asarray(log_grid(config, config.sigma_min)[:-1])
+    return {"rank": rows}, {"levels": levels, "pixels": np.asarray(setup.x[0].size)}
 
 
 @jax.jit
@@ -59,7 +60,7 @@ def _measure_one(run: Run, setup: Setup, name: str, module: nn.Module) -> Measur
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Effective rank against noise level, and the table."""
     rows = numbers["rank"]
-    run.save(_curves(run.settings, rows, arrays["levels"]), "rank.png")
+    run.save(_curves(run.settings, rows, arrays), "rank.png")
     cells = table(
         ["network", "largest rank", "above 1 % of the largest: first level", "largest", "last level"],
         [
@@ -85,18 +86,19 @@ that matter.
 PART = Part(measure, report)
 
 
-def _curves(config: Config, rows, levels: np.ndarray) -> Figure:
+def _curves(config: Config, rows, arrays: Arrays) -> Figure:
     figure, [[axes]] = plotting.panels(1, 1, width=5.5, height=3.2)
     for colour, row in zip((*plotting.COLOURS, "black"), rows, strict=False):
         label = f"{row['network']}: rank {row['largest_rank']} at most"
-        plotting.curve(axes, levels, row["rank_above_1_percent"], color=colour, label=label)
-    largest = max(max(row["rank_above_1_percent"]) for row in rows)
-    ticks = [2**i for i in range(int(np.ceil(np.log2(largest))) + 2)]
+        plotting.curve(axes, arrays["levels"], row["rank_above_1_percent"], color=colour, label=label)
+    pixels = int(arrays["pixels"])
+    axes.axhline(pixels, color="0.5", linestyle=":", label=f"{pixels} pixels: the most that there can be")
+    ticks = [2**i for i in range(int(np.log2(pixels)) + 1)]
     plotting.plain_log(axes, "x")
     plotting.plain_log(axes, "y", ticks)
     axes.set(
         xlabel="noise level along the trajectory", ylabel="singular values above 1 % of the largest",
-        ylim=(0.8, 1.2 * ticks[-1]),
+        ylim=(0.8, 1.3 * pixels),
     )  # fmt: skip
     axes.set_title(
         f"{facts(config)}: rank of dD/dy,\nmean over {NUM_TRAJECTORIES} trajectories of one network each", fontsize=9

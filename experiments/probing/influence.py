@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.probing.settings import NETWORKS, PATCH_MACHINE, Setup, patch_machine, rows_as_table
+from experiments.probing.settings import PATCH_MACHINE, Setup, patch_machine, rows_as_table
 from experiments.runner import Arrays, Measured, Numbers, Part, Run
 from jaxcreativity import generate, plotting, probing, sample
 from jaxcreativity.theory import linear
@@ -21,7 +21,7 @@ def measure(run: Run, setup: Setup) -> Measured:
     theories = {
         "linear, full": lambda w: linear.fit(x, "full", weights=w),
         "empirical": lambda w: PrototypeDenoiser(x, jnp.log(w)),
-        PATCH_MACHINE: lambda w: patch_machine(x, w),
+        PATCH_MACHINE: lambda w: patch_machine(x, config.boundary, w),
     }
     rows, shown = [], {}
     rng = np.random.default_rng(config.seed)
@@ -49,7 +49,7 @@ def measure(run: Run, setup: Setup) -> Measured:
             "random_change": float(np.median(at_random)),
         })  # fmt: skip
         if name == "linear, full":
-            rows += [_retrained(run, setup, network, chosen, predicted, z) for network in NETWORKS]
+            rows += [_retrained(run, setup, network, chosen, predicted, z) for network in config.retrained]
         if moves:  # else a copy of one image, which no weight changes
             shown[name] = np.concatenate([everything[None], np.asarray(x)[order[:5]], np.asarray(x)[order[-5:]]])
     return {"influence": rows}, shown

@@ -53,7 +53,8 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     curves = figure.add_subplot(space[0, :])
     for colour, name in zip(plotting.COLOURS, names, strict=True):
         own = [row for row in rows if row["denoiser"] == name]
-        plotting.curve(curves, [r["sigma"] for r in own], [r["radius"] for r in own], color=colour, label=name)
+        radii = [r["radius"] if r["radius"] > NOTHING else None for r in own]  # of no field there is none
+        plotting.curve(curves, [r["sigma"] for r in own], radii, color=colour, label=name)
     plotting.plain_log(curves, "x")
     curves.set_xlabel("noise level σ", fontsize=8)
     curves.set_ylabel("radius of the receptive\nfield (pixels)", fontsize=8)
@@ -80,7 +81,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     chosen = [levels[i] for i in np.linspace(0, len(levels) - 1, 4).round().astype(int)]
     radii = table(
         ["denoiser", *(f"σ = {sigma:.2g}" for sigma in chosen)],
-        [[name, *(f"{at[name, sigma]:.2f}" for sigma in chosen)] for name in names],
+        [[name, *(_radius(at[name, sigma]) for sigma in chosen)] for name in names],
     )
     return f"""## Receptive field of the middle pixel
 
@@ -88,10 +89,15 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
 
 How strongly each pixel of y enters the estimate of the middle pixel; its radius is the root mean square distance in
 pixels, weighted by the squares ({np.sqrt(8 / 6):.2f} for a constant 3 × 3 window). At low noise the pixel itself
-says enough. "0": the estimate does not depend on y at all, because the posterior is one training image or patch.
+says enough. "–", and 0 in the figure: the estimate does not depend on y at all, because the posterior is one training
+image or patch.
 
 ![receptive fields](receptive_fields.png)
 """
 
 
 PART = Part(measure, report)
+
+
+def _radius(value: float) -> str:
+    return f"{value:.2f}" if value > NOTHING else "–"

@@ -32,7 +32,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     for colour, (name, values) in zip(plotting.COLOURS, arrays.items(), strict=True):
         if values[0] < SMALLEST_DRAWN:
             name = f"{name}: all below"
-            axes.plot(1, SMALLEST_DRAWN, marker="v", markersize=8, color=colour, linestyle="none", label=name)
+            axes.plot(1, SMALLEST_DRAWN, "v", markersize=8, color=colour, label=name, clip_on=False)
         else:
             axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=name)
     axes.set(yscale="log", ylim=(SMALLEST_DRAWN, None), xlabel="index", ylabel="singular value of ∂x/∂z")

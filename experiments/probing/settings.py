@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import Numbers, Run, Settings, check_counts, check_noise_levels, table
+from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, table
 from jaxcreativity import data, networks, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
@@ -45,13 +45,17 @@ class Config(Settings):
     """Steps of gradient ascent on the noise."""
     removed: int = 10
     """Training images that are left out to test influences."""
+    retrained: tuple[str, ...] = tuple(NETWORKS)
+    """Networks that are trained without them too."""
+    boundary: Literal["broken", "circular", "interior"] = "broken"
+    """How the patch machine treats the border of images: as `LocalDenoiser` does."""
     small: bool = False
     """Few images, noise levels and steps, for `make demo`; overrides the settings above."""
 
 
 SMALL: dict[str, Any] = {
     "num_images": 100, "sampler_steps": 8, "sigmas": (0.3, 3.0), "num_points": 4, "train_steps": 300,
-    "ascent_steps": 8, "removed": 5,
+    "ascent_steps": 8, "removed": 5, "retrained": ("linear",), "boundary": "circular",
 }  # fmt: skip
 
 
@@ -96,14 +100,14 @@ class Setup:
             "linear, full": linear.fit(x, "full"),
             "linear, stationary": linear.fit(x, "stationary"),
             "linear, 3 × 3": linear.fit(x, "local", kernel_size=3),
-            PATCH_MACHINE: patch_machine(x),
+            PATCH_MACHINE: patch_machine(x, run.settings.boundary),
             "MLP": self.network(run, "MLP"),
         }
 
 
-def patch_machine(x: jax.Array, weights: jax.Array | None = None) -> LocalDenoiser:
+def patch_machine(x: jax.Array, boundary: str, weights: jax.Array | None = None) -> LocalDenoiser:
     """The best denoiser that sees a patch of the image, the same everywhere but at the border (ELS)."""
-    return LocalDenoiser(x, PATCH_SIZE, equivariant=True, boundary="broken", weights=weights)
+    return LocalDenoiser(x, PATCH_SIZE, equivariant=True, boundary=boundary, weights=weights)
 
 
 def prepare(config: Config) -> tuple[Config, Setup]:
@@ -118,6 +122,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
         config, "num_images", "image_size", "sampler_steps", "num_points", "train_steps", "ascent_steps", "removed"
     )
     check_noise_levels(config)
+    check_choices(config, "retrained", NETWORKS)
     if not config.sigmas or not all(0 < sigma < np.inf for sigma in config.sigmas):
         raise ValueError(f"--sigmas must be one or more numbers above 0, got {config.sigmas}")
     x = jnp.asarray(data.load(config.dataset, image_size=config.image_size, num_images=config.num_images).train)
@@ -143,7 +148,7 @@ def head(run: Run, metrics: Numbers) -> str:
 A denoiser D estimates the image x from y = x + σ · noise. Probed are the empirical denoiser (no constraint: the exact
 posterior mean over the training images), the best linear ones (any matrix; stationary, the same at every pixel; of a
 3 × 3 window), a patch machine (ELS: the posterior mean of a pixel from the {PATCH_SIZE} × {PATCH_SIZE} patch around it,
-over the patches of all training images at all places), and a trained MLP.
+over the patches of all training images at all places; border: {config.boundary}), and a trained MLP.
 """
 
 
