@@ -74,7 +74,7 @@ def _curves(config: Config, rows, counts, contours) -> Figure:
     ticks = sorted({row[against] for row in rows} | {boundary})
     plotting.plain_log(axes, "x", ticks)
     axes.axvline(
-        counts[0] if of == "K" else config.widths[0], color="0.5", linestyle=":", label="K = N (predicted boundary)"
+        counts[0] if of == "K" else config.widths[0], color="0.5", linestyle=":", label="K = N (predicted for softmax)"
     )
     if len(ticks) == 1:
         axes.set_xlim(ticks[0] / 2, ticks[0] * 2)
@@ -101,7 +101,7 @@ def _maps(config: Config, rows, counts, contours) -> Figure:
             known = np.isfinite(value)
             colour = "0.6" if not known else "black" if value > 0.6 else "white"
             text = f"{value:.2f}" if known else "–"
-            axes.text(j, i, text, ha="center", va="center", fontsize=size, color=colour)
+            axes.text(j, i, text, ha="center", va="center", fontsize=size, color=colour, zorder=4)
         _boundaries(axes, counts, widths, contour)
         axes.set_xticks(range(len(counts)), counts, fontsize=8, rotation=45 if len(counts) > 5 else 0)
         axes.set_yticks(range(len(widths)), widths, fontsize=8)
@@ -112,7 +112,9 @@ def _maps(config: Config, rows, counts, contours) -> Figure:
         f"{facts(config)}, {config.num_samples} samples a cell, one training seed; –: no more prototypes than images",
         fontsize=9,
     )
-    figure.colorbar(image, ax=panels, label="memorised fraction").ax.tick_params(labelsize=8)
+    bar = figure.colorbar(image, ax=panels)
+    bar.ax.tick_params(labelsize=8)
+    bar.set_label("memorised fraction", fontsize=8)
     plotting.legend(figure, panels=panels)
     return figure
 
@@ -121,7 +123,7 @@ def _boundaries(axes: Axes, counts: list[int], widths: list[int], contour: list[
     """K = N, and the K at which half is memorised. Positions along the axes are those of the sizes in log scale."""
     columns = np.linspace(-0.5, len(counts) - 0.5, 101)
     rows = _position(_position(columns, np.arange(len(counts)), np.log(counts)), np.log(widths), np.arange(len(widths)))
-    axes.plot(columns, rows, color=IDENTITY, linestyle="--", linewidth=1.5, label="K = N (predicted boundary)")
+    axes.plot(columns, rows, color=IDENTITY, linestyle="--", linewidth=1.5, label="K = N (predicted for softmax)")
     reached = [(j, np.log(k)) for j, k in enumerate(contour) if k is not None]
     if reached:  # what was interpolated; a contour outside the K that were run is not drawn
         j, k = zip(*reached, strict=True)

@@ -112,8 +112,8 @@ def _curves(config: Config, rows) -> Figure:
         own = [row for row in rows if row["decoder"] == name]
         r = [row["code_size"] for row in own]
         of = lambda key, own=own: [row[key] for row in own]  # noqa: E731
-        # Points with the same value stand beside each other.
-        shift = 0.015 if name == "linear" else 0.045
+        # Points with the same value stand beside each other; curves can be told apart as they are.
+        shift = 0.0 if len(sizes) > 2 else 0.015 if name == "linear" else 0.045
         beside = lambda r, sign, shift=shift: np.multiply(r, (high / low) ** (sign * shift))  # noqa: E731
         plotting.curve(
             left, r, of("pearson_median"), low=of("pearson_q25"), high=of("pearson_q75"), color=colour,

@@ -64,11 +64,11 @@ def test_figure_of_capacity_at_every_size(counts, widths):
     axes = figure.axes[0]
     # Fewer than three points are not joined; what stands in the legend can be seen.
     for line in axes.lines:
-        if line.get_label() != "K = N (predicted boundary)":
+        if line.get_label() != "K = N (predicted for softmax)":
             assert line.get_linestyle() == "None" or len(line.get_xdata()) > 2
     legend = axes.get_legend() or (figure.legends or [None])[0]
     assert legend is not None
-    assert "K = N (predicted boundary)" in {text.get_text() for text in legend.get_texts()}
+    assert "K = N (predicted for softmax)" in {text.get_text() for text in legend.get_texts()}
 
 
 @pytest.mark.parametrize(
