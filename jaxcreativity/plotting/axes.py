@@ -14,6 +14,8 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFormatter
 
+from jaxcreativity.plotting._figure import NotebookFigure
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito (2008): told apart with every common form of colour blindness. Black is for what is compared with."""
 
@@ -50,7 +52,7 @@ def panels(
         >>> axes.shape
         (1, 2)
     """
-    figure = Figure(figsize=(width, height * rows + 0.4), dpi=150, layout="constrained")
+    figure = NotebookFigure(figsize=(width, height * rows + 0.4), dpi=150, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     for axes in grid.ravel():
         axes.tick_params(which="both", labelsize=8)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxcreativity import _checks
+from jaxcreativity.plotting._figure import NotebookFigure
 from jaxcreativity.plotting._groups import Row, full_name, groups_of, roles_of
 from jaxcreativity.plotting.axes import COLOURS, PAGE_WIDTH
 
@@ -73,7 +74,7 @@ def sample_grid(
 
     aspect = max(x.shape[2] / x.shape[1] for x in images.values())
     place = _layout(groups, n * aspect * _ROW, notes.values(), title or "", caption)
-    figure = Figure(figsize=place.size, dpi=150)
+    figure = NotebookFigure(figsize=place.size, dpi=150)
     roles = roles_of(groups)
     for row, x in images.items():
         axes = _draw_row(figure, place, place.tops[row], x)

@@ -239,3 +239,9 @@ COVARIANCE = covariance()
 def test_bad_input_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_notebook_shows_a_figure_without_pyplot():
+    figure, _ = plotting.panels(1, 1)
+    for shown in (figure, plotting.sample_grid({"a": np.zeros((2, 4, 4, 1))})):
+        assert shown._repr_png_().startswith(b"\x89PNG")
