@@ -1,4 +1,4 @@
-"""Every notebook runs from its first cell to its last, in a process of its own."""
+"""Every notebook runs from its first cell to its last, in a process of its own, with warnings as errors."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+SITE = "https://jaxcreativity.github.io/jaxcreativity"
 
 
 def cells(path, kind):
@@ -18,13 +19,31 @@ def cells(path, kind):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_is_ready_for_colab(path):
-    """Badge of its own name, install cell first, no stored outputs."""
-    assert f"notebooks/{path.name}" in cells(path, "markdown")[0]
+    """Badge of its own name, link to the rendered page, install cell first, no stored outputs."""
+    first = cells(path, "markdown")[0]
+    assert f"notebooks/{path.name})" in first
+    assert f"{SITE}/notebooks/{path.stem}.html" in first
     assert "pip" in cells(path, "code")[0]
     assert all(not c["outputs"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_uses_the_face(path):
+    """One import of the package, and batches by `generate`."""
+    code = "\n".join(cells(path, "code"))
+    assert "import jaxcreativity as jc" in code
+    assert "from jaxcreativity" not in code
+    assert "vmap(sample" not in code
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_to_the_site_have_pages(path):
+    for text in cells(path, "markdown"):
+        for link in text.split(f"{SITE}/")[1:]:
+            page = link.partition(".html")[0]
+            assert (PROJECT / page).with_suffix(".ipynb" if page.startswith("notebooks") else ".md").exists(), page
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path):
     script = tmp_path / "notebook.py"
