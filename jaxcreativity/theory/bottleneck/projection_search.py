@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.distributions import GaussianMixture
 from jaxcreativity.theory.bottleneck.projected import ProjectedDenoiser
 from jaxcreativity.theory.bottleneck.projected_mixture import MixtureProjectedDenoiser
@@ -49,11 +48,10 @@ def best_projection(
 
         loss(W) = mean over levels of E|x - E[x | W (x + sigma noise)]|^2 / d
 
-    Descent along the gradient on the Grassmann manifold (the loss depends on the row space only),
-    `W <- QR(W - step G (I - W^T W))`, the step grown where the loss falls and halved where it would not, on draws that
-    stay the same throughout. The first start is PCA, the others are random: PCA may be a saddle, or a local minimum. Of
-    the results and PCA itself the one with the least loss on fresh draws is returned, so that a search that has fitted
-    its draws (few of them, many entries) does no harm.
+    The loss depends on the row space only; L-BFGS (`optax.lbfgs`) minimises it over matrices whose rows QR makes
+    orthonormal, on draws that stay the same throughout. The first start is PCA, the others are random: PCA may be a
+    saddle, or a local minimum. Of the results and PCA itself the one with the least loss on fresh draws is returned, so
+    that a search that has fitted its draws (few of them, many entries) does no harm.
 
     Args:
         target: training examples `(n, *shape)`, whose empirical law is meant, or a Gaussian mixture.
@@ -61,7 +59,7 @@ def best_projection(
         sigmas: positive noise levels that count equally; a final 0 (`schedules.grid`) is left out.
         key: random key.
         num_draws: examples with noise that the loss is averaged over at each level.
-        num_steps: evaluations of loss and gradient per start.
+        num_steps: steps of L-BFGS per start, one to a few evaluations of loss and gradient each.
         num_starts: PCA, and this many less one random subspaces.
 
     Raises:
@@ -92,26 +90,23 @@ def best_projection(
 
 @partial(jax.jit, static_argnames=("num_draws", "num_steps"))
 def _descend(target, starts, levels, key, num_draws, num_steps):
+    import optax  # loaded when first used: theory stays light
+
     draws = _draws(target, key, num_draws)
-    value_and_gradient = jax.value_and_grad(lambda projection: _loss(target, *draws, levels, projection))
+    solver = optax.lbfgs()
 
-    def tangent(projection):
-        value, gradient = value_and_gradient(projection)
-        return value, gradient - dot(dot(gradient, projection.T), projection)
+    def loss(rows):
+        return _loss(target, *draws, levels, orthonormalise(rows))
 
-    def body(_, state):
-        projection, value, direction, step = state
-        trial = orthonormalise(projection - step * direction)
-        trial_value, trial_direction = tangent(trial)
-        falls = trial_value < value
-        new = (trial, trial_value, trial_direction, 1.5 * step)
-        return jax.tree.map(partial(jnp.where, falls), new, (projection, value, direction, 0.5 * step))
+    def body(_, carry):
+        rows, state = carry
+        value, gradient = optax.value_and_grad_from_state(loss)(rows, state=state)
+        updates, state = solver.update(gradient, state, rows, value=value, grad=gradient, value_fn=loss)
+        return optax.apply_updates(rows, updates), state
 
     def descend(start):
-        value, direction = tangent(start)
-        # The first step turns the subspace by about a tenth of a radian.
-        step = 0.1 / jnp.maximum(jnp.linalg.norm(direction), jnp.finfo(value.dtype).tiny ** 0.5)
-        return jax.lax.fori_loop(0, num_steps, body, (start, value, direction, step))[0]
+        rows, _ = jax.lax.fori_loop(0, num_steps, body, (start, solver.init(start)))
+        return orthonormalise(rows)
 
     return jax.lax.map(descend, starts)
 
