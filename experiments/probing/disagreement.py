@@ -8,13 +8,13 @@ import numpy as np
 from experiments.probing.settings import Setup
 from experiments.runner import Arrays, Measured, Numbers, Part, Run
 from jaxcreativity import generate, plotting, probing
+from jaxcreativity.theory import linear
 
 
 def measure(run: Run, setup: Setup) -> Measured:
     """Mean squared distance along the ascent; samples of random and of found seeds."""
     config, x, grid = run.settings, setup.x, setup.grid
-    denoisers = setup.denoisers(run)
-    theory, network = denoisers["linear, full"], denoisers["MLP"]
+    theory, network = linear.fit(x, "full"), setup.network(run, "MLP")
     z = jax.random.normal(jax.random.fold_in(setup.key, 2), (config.num_points, *x.shape[1:]), x.dtype)
     step = jax.jit(functools.partial(probing.ascent_step, theory, network, sigmas=grid))
     values, found = [], z

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.probing.settings import PATCH_MACHINE, Setup, patch_machine, rows_as_table
+from experiments.probing.settings import PATCH_MACHINE, Config, Setup, patch_machine, rows_as_table
 from experiments.runner import Arrays, Measured, Numbers, Part, Run
 from jaxcreativity import generate, plotting, probing, sample
 from jaxcreativity.theory import linear
@@ -21,8 +21,9 @@ def measure(run: Run, setup: Setup) -> Measured:
     theories = {
         "linear, full": lambda w: linear.fit(x, "full", weights=w),
         "empirical": lambda w: PrototypeDenoiser(x, jnp.log(w)),
-        PATCH_MACHINE: lambda w: patch_machine(x, config.boundary, w),
+        PATCH_MACHINE: lambda w: patch_machine(x, w),
     }
+    theories = {name: theory for name, theory in theories.items() if name in config.denoisers}
     rows, shown = [], {}
     rng = np.random.default_rng(config.seed)
     for name, theory in theories.items():
@@ -108,12 +109,19 @@ The influence of a training image is the derivative of one sample with respect t
 sum over {config.removed} images is the change that is predicted when these are left out (those that move the sample
 most). Correlation of the change with the prediction, size of both, and last the median size for as many random images.
 The derivative describes a linear theory well. A sample of the empirical denoiser is a copy of one image and changes
-only when that image goes ("–"). A patch machine decides between patches as the noise falls: its sample jumps when the
-patches of an image go, which no derivative foresees, so there its correlation may be anything.
+only when that image goes ("–").{_of_patches(config)}
 
 Networks are trained with and without these images: their change against the prediction of the linear theory, and last
 the change by training with other random numbers. Where that is as large, training was too short to tell the two apart.
 {picture}"""
+
+
+def _of_patches(config: Config) -> str:
+    """Why a patch machine's row looks as it does."""
+    if PATCH_MACHINE not in config.denoisers:
+        return ""
+    return """ A patch machine decides between patches as the noise falls: its sample jumps when the
+patches of an image go, which no derivative foresees, so there its correlation may be anything."""
 
 
 PART = Part(measure, report)

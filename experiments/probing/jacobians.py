@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.probing.settings import Setup, rows_as_table
+from experiments.probing.settings import COLOURS, Setup, rows_as_table
 from experiments.runner import Arrays, Measured, Numbers, Part, Run
 from jaxcreativity import plotting, probing
 from jaxcreativity.denoiser import Denoiser
@@ -53,11 +53,11 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
         axes.remove()
     for axes, sigma in zip(panels.ravel(), config.sigmas, strict=False):
         flat = []
-        for colour, name in zip(plotting.COLOURS, names, strict=True):
+        for name in names:
             values = arrays[f"{name} {sigma!r}"]
             if values[0] < SMALLEST_DRAWN:
                 flat.append(name)
-            axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=name)
+            axes.plot(np.arange(1, len(values) + 1), values, color=COLOURS[name], label=name)
         if flat:
             axes.text(0.04, 0.04, f"below: {', '.join(flat)}", transform=axes.transAxes, fontsize=8)
         axes.set(yscale="log", ylim=(SMALLEST_DRAWN, 3), xlabel="index")

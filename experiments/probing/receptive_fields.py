@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.probing.settings import Setup
+from experiments.probing.settings import COLOURS, Setup
 from experiments.runner import Arrays, Measured, Numbers, Part, Run, table
 from jaxcreativity import plotting, probing
 from jaxcreativity.denoiser import Denoiser
@@ -51,10 +51,10 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     for axes in grid[0]:
         axes.remove()
     curves = figure.add_subplot(space[0, :])
-    for colour, name in zip(plotting.COLOURS, names, strict=True):
+    for name in names:
         own = [row for row in rows if row["denoiser"] == name]
         radii = [r["radius"] if r["radius"] > NOTHING else None for r in own]  # of no field there is none
-        plotting.curve(curves, [r["sigma"] for r in own], radii, color=colour, label=name)
+        plotting.curve(curves, [r["sigma"] for r in own], radii, color=COLOURS[name], label=name)
     plotting.plain_log(curves, "x")
     curves.set_xlabel("noise level σ", fontsize=8)
     curves.set_ylabel("radius of the receptive\nfield (pixels)", fontsize=8)

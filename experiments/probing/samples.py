@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.probing.settings import Setup, rows_as_table
+from experiments.probing.settings import COLOURS, Setup, rows_as_table
 from experiments.runner import Arrays, Measured, Numbers, Part, Run
 from jaxcreativity import plotting, probing
 
@@ -29,12 +29,12 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Spectra and the table."""
     config = run.settings
     figure, [[axes]] = plotting.panels(1, 1, width=5.5, height=3.2)
-    for colour, (name, values) in zip(plotting.COLOURS, arrays.items(), strict=True):
+    for name, values in arrays.items():
         if values[0] < SMALLEST_DRAWN:
-            name = f"{name}: all below"
-            axes.plot(1, SMALLEST_DRAWN, "v", markersize=8, color=colour, label=name, clip_on=False)
+            label = f"{name}: all below"
+            axes.plot(1, SMALLEST_DRAWN, "v", markersize=8, color=COLOURS[name], label=label, clip_on=False)
         else:
-            axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=name)
+            axes.plot(np.arange(1, len(values) + 1), values, color=COLOURS[name], label=name)
     axes.set(yscale="log", ylim=(SMALLEST_DRAWN, None), xlabel="index", ylabel="singular value of ∂x/∂z")
     plotting.plain_log(axes, "x")
     axes.set_title(f"{config.dataset}: median over {config.num_points} seeds", fontsize=9)
@@ -47,8 +47,8 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
 
 x is the sample that the sampler makes of the noise z. Local dimension: singular values above 1 % of the largest, in how
 many directions the sample moves with its noise. A sample of the empirical denoiser is a copy of one training image and
-does not move at all; that of a patch machine moves in few directions, by much where it passes from one mosaic of
-training patches to another.
+does not move at all (a patch machine's is a mosaic of training patches, and moves in few directions, by much where it
+passes from one mosaic to another).
 
 ![sample Jacobians](sample_jacobians.png)
 """

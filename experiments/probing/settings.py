@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, table
-from jaxcreativity import data, networks, schedules, training
+from jaxcreativity import data, networks, plotting, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
@@ -26,6 +26,20 @@ PATCH_SIZE = 5
 """Of the patch machine."""
 
 PATCH_MACHINE = f"ELS, {PATCH_SIZE} × {PATCH_SIZE}"
+
+DENOISERS = {
+    "empirical": "the empirical denoiser (no constraint: the exact posterior mean over the training images)",
+    "linear, full": "the best linear one (of any matrix)",
+    "linear, stationary": "the best linear one that is the same at every pixel",
+    "linear, 3 × 3": "the best linear one of a 3 × 3 window",
+    PATCH_MACHINE: f"a patch machine (ELS: the posterior mean of a pixel from the {PATCH_SIZE} × {PATCH_SIZE} patch "
+    "around it, over the patches of all training images at all places)",
+    "MLP": "a trained network",
+}
+"""Everything that can be probed, in words."""
+
+COLOURS = dict(zip(DENOISERS, plotting.COLOURS, strict=True))
+"""Of their curves."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,15 +61,16 @@ class Config(Settings):
     """Training images that are left out to test influences."""
     retrained: tuple[str, ...] = tuple(NETWORKS)
     """Networks that are trained without them too."""
-    boundary: Literal["broken", "circular", "interior"] = "broken"
-    """How the patch machine treats the border of images: as `LocalDenoiser` does."""
+    denoisers: tuple[str, ...] = tuple(DENOISERS)
+    """What is probed."""
     small: bool = False
     """Few images, noise levels and steps, for `make demo`; overrides the settings above."""
 
 
 SMALL: dict[str, Any] = {
-    "num_images": 100, "sampler_steps": 8, "sigmas": (0.3, 3.0), "num_points": 4, "train_steps": 300,
-    "ascent_steps": 8, "removed": 5, "retrained": ("linear",), "boundary": "circular",
+    "num_images": 100, "sampler_steps": 8, "sigmas": (0.3, 3.0), "num_points": 4, "train_steps": 200,
+    "ascent_steps": 8, "removed": 5, "retrained": ("linear",),
+    "denoisers": ("empirical", "linear, full", "linear, stationary", "MLP"),  # programs of patches compile for long
 }  # fmt: skip
 
 
@@ -95,19 +110,20 @@ class Setup:
     def denoisers(self, run: Run) -> dict[str, Denoiser]:
         """Everything that is probed."""
         x = self.x
-        return {
-            "empirical": EmpiricalDenoiser(x),
-            "linear, full": linear.fit(x, "full"),
-            "linear, stationary": linear.fit(x, "stationary"),
-            "linear, 3 × 3": linear.fit(x, "local", kernel_size=3),
-            PATCH_MACHINE: patch_machine(x, run.settings.boundary),
-            "MLP": self.network(run, "MLP"),
+        make = {
+            "empirical": lambda: EmpiricalDenoiser(x),
+            "linear, full": lambda: linear.fit(x, "full"),
+            "linear, stationary": lambda: linear.fit(x, "stationary"),
+            "linear, 3 × 3": lambda: linear.fit(x, "local", kernel_size=3),
+            PATCH_MACHINE: lambda: patch_machine(x),
+            "MLP": lambda: self.network(run, "MLP"),
         }
+        return {name: make[name]() for name in run.settings.denoisers}
 
 
-def patch_machine(x: jax.Array, boundary: str, weights: jax.Array | None = None) -> LocalDenoiser:
+def patch_machine(x: jax.Array, weights: jax.Array | None = None) -> LocalDenoiser:
     """The best denoiser that sees a patch of the image, the same everywhere but at the border (ELS)."""
-    return LocalDenoiser(x, PATCH_SIZE, equivariant=True, boundary=boundary, weights=weights)
+    return LocalDenoiser(x, PATCH_SIZE, equivariant=True, boundary="broken", weights=weights)
 
 
 def prepare(config: Config) -> tuple[Config, Setup]:
@@ -123,6 +139,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     )
     check_noise_levels(config)
     check_choices(config, "retrained", NETWORKS)
+    check_choices(config, "denoisers", DENOISERS)
     if not config.sigmas or not all(0 < sigma < np.inf for sigma in config.sigmas):
         raise ValueError(f"--sigmas must be one or more numbers above 0, got {config.sigmas}")
     x = jnp.asarray(data.load(config.dataset, image_size=config.image_size, num_images=config.num_images).train)
@@ -140,15 +157,15 @@ def prepare(config: Config) -> tuple[Config, Setup]:
 def head(run: Run, metrics: Numbers) -> str:
     """Beginning of the summary: what was run, and what is probed."""
     config = run.settings
+    kinds = "\n".join(f"- {name}: {DENOISERS[name]}" for name in config.denoisers)
     return f"""# Probing denoisers on {config.dataset}
 
 {config.num_images} images, {config.num_points} noisy images or seeds per number, {config.train_steps} training steps,
 {config.sampler_steps} sampling steps from σ = {config.sigma_max:g} to {config.sigma_min:g}, seed {config.seed}.
 
-A denoiser D estimates the image x from y = x + σ · noise. Probed are the empirical denoiser (no constraint: the exact
-posterior mean over the training images), the best linear ones (any matrix; stationary, the same at every pixel; of a
-3 × 3 window), a patch machine (ELS: the posterior mean of a pixel from the {PATCH_SIZE} × {PATCH_SIZE} patch around it,
-over the patches of all training images at all places; border: {config.boundary}), and a trained MLP.
+A denoiser D estimates the image x from y = x + σ · noise. Probed are
+
+{kinds}
 """
 
 

@@ -41,8 +41,8 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
 {rows_as_table(rows, columns)}
 
 Median of |D(Ty) − TD(y)| / |TD(y) − mean|: 0 where the denoiser commutes with the transform T (shifts by one pixel,
-around the border). Stationary linear denoisers commute with shifts by construction; so does a patch machine with a
-circular border, while one whose patches show the border of the image knows where it is.
+around the border). Stationary linear denoisers commute with shifts by construction; a patch machine is the same at
+every pixel too, but its patches show the border of the image, by which it knows where it is.
 """
 
 
