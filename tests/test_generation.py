@@ -39,9 +39,15 @@ def shrink(y, sigma):
 # --- batches -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"eta": 0.5, "key": KEY}, {"eta": 1.0, "key": KEY}, {"method": "heun"}], ids=str
-)
+OPTIONS = {
+    "ddim": {},
+    "half ancestral": {"eta": 0.5, "key": KEY},
+    "ancestral": {"eta": 1.0, "key": KEY},
+    "heun": {"method": "heun"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 def test_equals_sample_of_each_for_every_batch_size(options):
     expected = one_by_one(EMPIRICAL, **options)
     for batch_size in (None, 1, 2, 3, 4, 6, 7, 100):
