@@ -5,6 +5,7 @@ no array of the size of the data times the queries is ever held, and unequal chu
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,8 +48,6 @@ def partial(
 ) -> Partial:
     """Softmax-mean of one chunk, weights `exp(-(E - min E) / T)`.
 
-    All queries share the values, unless `subscripts` of `jnp.einsum` say how weights and values contract.
-
     The minimum is subtracted *before* the division: scaled first, float32 loses the differences, and XLA may fuse the
     product into a softmax that returns NaN. Keys that are not `valid` get weight 0; their energies must be finite
     and not below the smallest valid one.
@@ -58,7 +57,7 @@ def partial(
         values: `v`, one for each key.
         temperature: `T`, e.g. `2 sigma^2` for squared distances.
         valid: keys that count; all by default.
-        subscripts: of `jnp.einsum` for `weights, values -> weighted sum`.
+        subscripts: of `jnp.einsum` for `weights, values -> weighted sum`; by default all queries share the values.
     """
     smallest = jax.lax.stop_gradient(energies.min(axis=-1))
     weights = jnp.exp(-(energies - smallest[..., None]) / _positive(temperature))
@@ -89,6 +88,41 @@ def merge(a: Partial, b: Partial, temperature: Float[Array, ""]) -> Partial:
     )
 
 
+def fold_chunks(
+    one_chunk: Callable[[Any, Int[Array, ""], Bool[Array, " chunk"]], Any],
+    num_keys: int,
+    chunk_size: int,
+    start: Any = None,
+) -> Any:
+    """Fold `carry = one_chunk(carry, first, is_new)` over runs of neighbouring keys, all of the same length.
+
+    The last run is moved back to end with the data; its keys that were seen before are not new. A gradient holds what
+    one run needs at a time, too.
+
+    Args:
+        one_chunk: carry, index of a run's first key, and which of its keys are new -> carry.
+        num_keys: number of keys in all.
+        chunk_size: largest number of keys in a run; need not divide `num_keys`.
+        start: what the first run is given as carry. With `None` it has to do without, and is traced by itself.
+
+    Raises:
+        ValueError: if `chunk_size` or `num_keys` is below 1.
+    """
+    num_keys = _checks.positive_int("num_keys", num_keys)
+    num_chunks = -(-num_keys // _checks.positive_int("chunk_size", chunk_size))
+    chunk = -(-num_keys // num_chunks)
+
+    @jax.checkpoint
+    def fold(carry, begin):
+        first = jnp.minimum(begin, num_keys - chunk)
+        return one_chunk(carry, first, first + jnp.arange(chunk) >= begin)
+
+    begins = chunk * jnp.arange(num_chunks)
+    if start is None:
+        start, begins = fold(None, jnp.zeros((), int)), begins[1:]
+    return jax.lax.scan(lambda carry, begin: (fold(carry, begin), None), start, begins)[0] if begins.size else start
+
+
 def streaming_mean(
     chunk_terms: Callable[[Int[Array, " chunk"]], tuple[Array, Array]],
     num_keys: int,
@@ -108,24 +142,13 @@ def streaming_mean(
     Raises:
         ValueError: if `chunk_size` or `num_keys` is below 1.
     """
-    num_keys = _checks.positive_int("num_keys", num_keys)
-    num_chunks = -(-num_keys // _checks.positive_int("chunk_size", chunk_size))
-    chunk = -(-num_keys // num_chunks)
 
-    @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
-    def chunk_partial(start):
-        # The last chunk is moved back to end with the data; keys already seen get weight 0.
-        indices = jnp.minimum(start, num_keys - chunk) + jnp.arange(chunk)
-        energies, values = chunk_terms(indices)
-        return partial(energies, values, temperature, indices >= start, subscripts)
+    def one_chunk(total, first, is_new):
+        energies, values = chunk_terms(first + jnp.arange(is_new.size))
+        part = partial(energies, values, temperature, is_new, subscripts)
+        return part if total is None else merge(total, part, temperature)
 
-    def body(total, start):
-        return merge(total, chunk_partial(start), temperature), None
-
-    total = chunk_partial(jnp.zeros((), int))
-    if num_chunks > 1:
-        total, _ = jax.lax.scan(body, total, jnp.arange(1, num_chunks) * chunk)
-    return total.mean
+    return fold_chunks(one_chunk, num_keys, chunk_size).mean
 
 
 def default_chunk_size(numbers_per_key: int) -> int:

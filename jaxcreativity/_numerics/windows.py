@@ -16,14 +16,26 @@ Range = tuple[int, int]
 
 
 def reach(patch_size: int, length: int, *, wraps: bool) -> Reach:
-    """`(before, after)` of a window of `patch_size` (odd) on an axis of `length` pixels."""
+    """`(before, after)` of a window on an axis.
+
+    Args:
+        patch_size: side of the window, odd.
+        length: pixels of the axis.
+        wraps: whether windows wrap at the ends.
+    """
     if wraps and patch_size >= length:
         return (length - 1) // 2, length // 2
     return patch_size // 2, patch_size // 2
 
 
 def pad(x: Float[Array, "*n h w c"], rows: Reach, columns: Reach) -> Float[Array, "*n a b c"]:
-    """`x` with wrapped margins in which every window of the given reach lies."""
+    """`x` with wrapped margins in which every window of the given reach lies.
+
+    Args:
+        x: images.
+        rows: margins above and below.
+        columns: margins left and right.
+    """
     return jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [rows, columns, (0, 0)], mode="wrap")
 
 
@@ -31,6 +43,12 @@ def cut(x: Float[Array, "*n h w c"], size: tuple[int, int], rows: Range, columns
     """The windows of `size` whose first row and column lie in the given ranges, flattened (row, column, channel).
 
     By slices, not by a gather, which XLA copies much more slowly.
+
+    Args:
+        x: images.
+        size: height and width of a window.
+        rows: range of the first rows.
+        columns: range of the first columns.
     """
     axis = x.ndim - 3
     x = jnp.stack([jax.lax.slice_in_dim(x, rows[0] + i, rows[1] + i, axis=axis) for i in range(size[0])], axis=-2)
@@ -40,7 +58,13 @@ def cut(x: Float[Array, "*n h w c"], size: tuple[int, int], rows: Range, columns
 
 
 def band(length: int, patch_size: int, *, wraps: bool) -> np.ndarray:
-    """`(length, length)`: 1 where the pixel of a column lies in the window around the pixel of a row, else 0."""
+    """`(length, length)`: 1 where the pixel of a column lies in the window around the pixel of a row, else 0.
+
+    Args:
+        length: pixels of the axis.
+        patch_size: side of the window, odd.
+        wraps: whether windows wrap at the ends.
+    """
     before, after = reach(patch_size, length, wraps=wraps)
     offset = np.arange(length)[None, :] - np.arange(length)[:, None]
     if wraps:

@@ -30,7 +30,7 @@ def border_means(
     if row_edges and column_edges:
         corners = np.ix_(row_edges, column_edges)
         bands = (jnp.asarray(windows.band(n, patch_size, wraps=False), y.dtype) for n in y.shape[:2])
-        out = out.at[corners].set(local_means(y, source, temperature, *bands).mean[corners])
+        out = out.at[corners].set(local_means(y, source, temperature, *bands)[corners])
     if column_edges and rows[1]:
         means = _along_columns(y, source, temperature, column_edges, radius)
         out = out.at[rows[0] : rows[1], column_edges].set(means)

@@ -64,7 +64,18 @@ class Tiles:
         weights: Float[Array, " entries"] | None = None,
         precision: Precision | None = None,
     ) -> "Tiles":
-        """All windows of `y`, in tiles of `SMALL` or `LARGE` size."""
+        """All windows of `y`, in tiles.
+
+        Args:
+            y: image, less the source's mean.
+            queries: its windows.
+            keys: windows of the training images.
+            source: training images.
+            height: height of a strip: 1, or that of a window.
+            size: energies of a tile and a chunk, `SMALL` or `LARGE`.
+            weights: as in `Tiles`.
+            precision: as in `Tiles`.
+        """
         size = _on_device(size)
         num_columns, products = queries.shape[1], _products(queries, keys, height)
         chunk_size = source.chunk_size or max(1, size // products)
@@ -91,6 +102,11 @@ class Tiles:
         """Function of one tile: energies of all keys, by column of windows, and the tile's queries.
 
         They are `factor (|v|^2 - 2 u v + penalty)`, the factor at no cost.
+
+        Args:
+            images: a chunk of the source's, centred.
+            penalty: what is added to the energies of each.
+            factor: what energies are multiplied by.
         """
         num_rows, (h, w) = self.queries.shape[0], self.keys.shape
         keys = self.keys.strips(images, self.height)
@@ -121,12 +137,24 @@ class Tiles:
 
 
 def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
-    """Number of examples that fill a small tile together; 1 if one fills several."""
+    """Number of examples that fill a small tile together; 1 if one fills several.
+
+    Args:
+        queries: windows of an example.
+        keys: windows of a training image.
+        num_images: number of training images.
+    """
     return max(1, _on_device(SMALL) // max(1, _products(queries, keys, 1) * num_images))
 
 
 def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
-    """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type."""
+    """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type.
+
+    Args:
+        a: left factor.
+        b: right factor.
+        precision: what entries are rounded to, or `None`.
+    """
     if precision is None:
         return jnp.matmul(a, b, precision="highest")
     if precision == "bfloat16":

@@ -1,8 +1,9 @@
 """The training images that a patch denoiser compares with, in chunks."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
@@ -43,25 +44,25 @@ class KeyImages:
         weighted = jnp.zeros((), self.mean.dtype) if self.log_weights is None else -temperature * self.log_weights
         return jnp.where(self.valid, weighted, MASKED)
 
-    def scan(self, one_chunk, carry, temperature, chunk_size):
+    def scan(self, one_chunk: Callable, carry: Any, temperature: Float[Array, ""], chunk_size: int) -> Any:
         """Fold `one_chunk(carry, images, penalty, first) -> carry` over chunks of centred images.
 
-        Of `chunk_size` images, if the source does not say otherwise.
+        Args:
+            one_chunk: carry, images of a chunk, what is added to the energies of each, number of the first -> carry.
+            carry: what the first chunk is given.
+            temperature: `2 sigma^2`.
+            chunk_size: images in a chunk, at most, if this source does not say.
         """
         n = self.data.shape[0]
         penalty = self.penalty(temperature)
-        num_chunks = -(-n // (self.chunk_size or chunk_size))
-        chunk = -(-n // num_chunks)
 
-        @jax.checkpoint  # a gradient holds one chunk's weights at a time, too
-        def body(carry, start):
-            # The last chunk is moved back to end with the data; images already seen do not count again.
-            first = jnp.minimum(start, n - chunk)
-            cut = lambda x: jax.lax.dynamic_slice_in_dim(x, first, chunk)  # noqa: E731
-            new = jnp.where(first + jnp.arange(chunk) >= start, cut(penalty), MASKED)
-            return one_chunk(carry, self.centred(cut(self.data)), new, first), None
+        def fold(carry, first, is_new):
+            # Indexed, not sliced: a slice would be taken again wherever it is used.
+            chosen = first + jnp.arange(is_new.size)
+            new = jnp.where(is_new, penalty[chosen], MASKED)
+            return one_chunk(carry, self.centred(self.data[chosen]), new, first)
 
-        return jax.lax.scan(body, carry, chunk * jnp.arange(num_chunks))[0]
+        return streaming.fold_chunks(fold, n, self.chunk_size or chunk_size, carry)
 
     def centred(self, images: Array) -> Array:
         """Some of the images, less the mean."""

@@ -1,9 +1,10 @@
-"""The posterior over the patches of a training set, streamed: what equivariant denoisers of `theory.local` are made of.
+"""The posterior over the patches of a training set, streamed: what equivariant denoisers are made of.
 
-For a query patch u and key patches v_j with own pixels t_j this is the softmax-mean of `reduce`, with energies
-`E_j = |u - v_j|^2` and temperature `T = 2 sigma^2`, over chunks of images; nothing of size (queries x keys) is held.
+For a query patch u and key patches v_j with own pixels t_j this is the softmax-mean of `_numerics.streaming`, with
+energies `E_j = |u - v_j|^2` and temperature `T = 2 sigma^2`, over chunks of images; nothing of size (queries x keys) is
+held.
 
-Energies come from products (`patch_energies`), whose rounding, about eps |v|^2, is divided by T. Where that could show,
+Energies come from products (`_energies`), whose rounding, about eps |v|^2, is divided by T. Where that could show,
 the leading keys are computed again by differences. Keys come in blocks (one column of windows of one image). The blocks
 with the smallest minima are kept apart, each with its partial sums; at the end their energies are recomputed. Every key
 is counted exactly once: the same sum, only more precisely.
@@ -14,13 +15,13 @@ import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcreativity import _pytree
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.exponential import exp2
 from jaxcreativity._numerics.windows import Windows
+from jaxcreativity.theory.patches._blocks import Blocks, contract, keep, min_over_keys, over_keys, union, with_one
 from jaxcreativity.theory.patches._energies import LARGE, SMALL, Precision, Tiles
 from jaxcreativity.theory.patches._keys import MASKED, KeyImages, no_keys
 
@@ -29,25 +30,14 @@ NUM_KEPT = 8
 
 
 @_pytree.dataclass
-class Blocks:
-    """Blocks of keys, and what each adds to the posterior of each query; queries last, for vector instructions.
+class Nearest:
+    """The key nearest to each query.
 
     Args:
-        min_energy: smallest energy in the block.
-        sums: sums over its keys of `weight * value` and, last, of the weights, relative to that energy.
-        image: number of the image that the block is in.
-        column: its column of keys.
+        image: number of its image.
+        row: its row among the keys.
+        column: its column among them.
     """
-
-    min_energy: Float[Array, "blocks q"]
-    sums: Float[Array, "blocks c1 q"]
-    image: Int[Array, "blocks q"]
-    column: Int[Array, "blocks q"]
-
-
-@_pytree.dataclass
-class Nearest:
-    """The key nearest to each query: its image, and its row and column among the keys."""
 
     image: Int[Array, "*q"]
     row: Int[Array, "*q"]
@@ -93,21 +83,29 @@ def quick_patch_means(
     Energies are summed from strips. Weights are not relative to the smallest energy of each chunk, which takes two more
     passes, but to the smallest in the first image that counts. Should another be so much smaller that its weight
     overflows, `patch_means` are returned: a branch on the values of `y`.
+
+    Args:
+        y: image, less the source's mean.
+        queries: its windows, of the size of the keys.
+        keys: windows of the training images.
+        source: training images.
+        temperature: `2 sigma^2`.
+        precision: what entries are rounded to before they are multiplied.
     """
     tiles = Tiles.of(y, queries, keys, source, height=1, size=SMALL, precision=precision)
     inverse = 1 / (temperature * math.log(2))
     some = source.centred(source.data[jnp.argmax(source.valid)])[None]
     energies = tiles.energies(some, jnp.zeros(1, y.dtype), inverse)
-    reference = jax.lax.map(lambda strips: _min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
+    reference = jax.lax.map(lambda strips: min_over_keys(energies(strips).reshape(1, -1, tiles.q))[0], tiles.strips)
 
     def one_chunk(carry, images, penalty, first):
         energies = tiles.energies(images, penalty, inverse)
-        values = _with_one(keys.centres(images).reshape(-1, images.shape[-1]))
+        values = with_one(keys.centres(images).reshape(-1, images.shape[-1]))
 
         def one_tile(inputs):
             strips, reference, sums = inputs
             weights = exp2(reference.reshape(1, 1, -1) - energies(strips)).reshape(-1, tiles.q)
-            return sums + _contract("kc,kq->cq", values, weights)
+            return sums + contract("kc,kq->cq", values, weights)
 
         return jax.lax.map(one_tile, (tiles.strips, reference, carry))
 
@@ -133,7 +131,14 @@ def refined_patch_means(
 ) -> tuple[streaming.Partial, Nearest]:
     """As `patch_means`, the `NUM_KEPT` leading blocks of each query by differences: partial sums, and nearest keys.
 
-    Energies summed `in_strips` are quicker, but not when they are differentiated in reverse.
+    Args:
+        y: image, less the source's mean.
+        queries: its windows, of the size of the keys.
+        keys: windows of the training images.
+        source: training images.
+        temperature: `2 sigma^2`.
+        in_strips: whether energies are summed from strips: quicker, but not when differentiated in reverse.
+        precision: what entries are rounded to before they are multiplied.
     """
     height = 1 if in_strips else keys.size[0]
     tiles = Tiles.of(y, queries, keys, source, height=height, size=LARGE, precision=precision)
@@ -153,16 +158,16 @@ def _stream(tiles, source, temperature, num_kept) -> tuple[streaming.Partial, Bl
         energies = tiles.energies(images, penalty)
         num_columns = images.shape[0] * keys.shape[1]
         num_blocks = num_columns if num_kept else 1  # a block of keys is a column of windows, or all are one block
-        values = _with_one(keys.centres(images).reshape(num_blocks, -1, channels))
+        values = with_one(keys.centres(images).reshape(num_blocks, -1, channels))
 
         def one_tile(inputs):
             strips, (rest, kept) = inputs
-            smallest, sums = _over_keys(energies(strips).reshape(num_blocks, -1, tiles.q), values, temperature)
+            smallest, sums = over_keys(energies(strips).reshape(num_blocks, -1, tiles.q), values, temperature)
             if num_kept:
                 places = jnp.divmod(jnp.arange(num_columns), keys.shape[1])
                 image, column = (jnp.broadcast_to(x[:, None], smallest.shape) for x in places)
-                kept, (smallest, sums) = _keep(kept, Blocks(smallest, sums, first + image, column))
-            return streaming.merge(rest, _union(smallest, sums, temperature), temperature), kept
+                kept, (smallest, sums) = keep(kept, Blocks(smallest, sums, first + image, column))
+            return streaming.merge(rest, union(smallest, sums, temperature), temperature), kept
 
         return jax.lax.map(one_tile, (tiles.strips, carry))
 
@@ -198,52 +203,3 @@ def _recompute(patches, keys, source, temperature, kept) -> tuple[streaming.Part
     batch_size = batching.largest_divisor(len(inputs[0]), most)
     out = jax.lax.map(one_query, inputs, batch_size=batch_size)
     return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
-
-
-def _keep(kept: Blocks, blocks: Blocks) -> tuple[Blocks, tuple[Array, Array]]:
-    """The blocks with the smallest minima of both; minima and sums of all, those of the kept ones masked."""
-    both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), kept, blocks)
-    num_kept, num_both = kept.image.shape[0], both.image.shape[0]
-    _, chosen = jax.lax.top_k(-jax.lax.stop_gradient(both.min_energy).T, num_kept)
-    chosen = chosen.T
-    at = lambda x: chosen if x.ndim == 2 else chosen[:, None]  # noqa: E731
-    first = jax.tree.map(lambda x: jnp.take_along_axis(x, at(x), axis=0), both)
-    is_chosen = jnp.any(chosen[:, None] == jnp.arange(num_both).reshape(1, -1, 1), axis=0)
-    return first, (jnp.where(is_chosen, MASKED, both.min_energy), jnp.where(is_chosen[:, None], 0, both.sums))
-
-
-def _over_keys(
-    energies: Float[Array, "blocks keys q"], values: Float[Array, "blocks keys c1"], temperature: Float[Array, ""]
-) -> tuple[Float[Array, "blocks q"], Float[Array, "blocks c1 q"]]:
-    """Smallest energy and sums of each block, as in `Blocks`: `reduce.partial` with queries last, which is quicker."""
-    smallest = _min_over_keys(jax.lax.stop_gradient(energies))
-    weights = exp2((smallest[:, None] - energies) * (1 / (temperature * math.log(2))))  # one division, not one a key
-    if len(values) == 1:  # XLA's product without a batch is three times as fast
-        return smallest, _contract("kc,kq->cq", values[0], weights[0])[None]
-    return smallest, _contract("bkc,bkq->bcq", values, weights)
-
-
-_contract = functools.partial(jnp.einsum, precision="highest")
-
-
-def _with_one(values: Float[Array, "*keys c"]) -> Float[Array, "*keys c1"]:
-    """Values and a 1, so that one product sums values and weights."""
-    return jnp.concatenate([values, jnp.ones_like(values[..., :1])], axis=-1)
-
-
-def _min_over_keys(energies: Float[Array, "blocks keys q"]) -> Float[Array, "blocks q"]:
-    """Minimum over keys, first of whole slices: on a CPU, XLA's reduction would walk down one column after another."""
-    num = energies.shape[1]
-    # With fewer than 16 slices XLA would compute energies in the minimum, again; with 2 to 32 keys to a slice, slices
-    # in the reduction over them; with 1, the minimum wherever it is used.
-    length = min(num, max(2 if num <= 64 else 33, -(-num // 16)))
-    starts = np.linspace(0, num - length, min(16, num - length + 1)).round().astype(int)  # slices may overlap
-    slices = (jax.lax.slice_in_dim(energies, i, i + length, axis=1) for i in starts)
-    return functools.reduce(jnp.minimum, slices).min(axis=1)
-
-
-def _union(smallest: Float[Array, "blocks q"], sums: Float[Array, "blocks c1 q"], temperature) -> streaming.Partial:
-    """One partial sum of all blocks."""
-    least = jax.lax.stop_gradient(smallest.min(axis=0))
-    sums = jnp.sum(sums * jnp.exp((least[None] - smallest) / temperature)[:, None], axis=0)
-    return streaming.Partial(least, sums[:-1].T, sums[-1])

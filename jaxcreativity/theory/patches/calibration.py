@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import _checks, _pytree, trajectory
+from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import Denoiser
+from jaxcreativity.theory.patches._network import states_and_estimates
 from jaxcreativity.theory.patches.local import LocalDenoiser
 from jaxcreativity.theory.patches.patch_sizes import check_patch_sizes
 
@@ -42,7 +43,8 @@ def calibrate(
     """Find k(sigma): at every level, the patch size whose output is nearest to the network's, on the network's states.
 
     At level i both denoisers see the network's own state at `sigmas[i]`, the level at which the sampler will use the
-    result; `by_level(data, sigmas, calibration.patch_sizes)` is then the calibrated denoiser.
+    result; `by_level(data, sigmas, calibration.patch_sizes)` is then the calibrated denoiser. Source: Kamb & Ganguli
+    (2025); here a size belongs to the level at which it was measured (docs/theory/patches.md).
 
     Args:
         network: any denoiser.
@@ -54,27 +56,36 @@ def calibrate(
         **options: those of `LocalDenoiser`.
 
     Raises:
-        ValueError: for a bad grid, no or even candidates, or what `LocalDenoiser` rejects.
+        ValueError: for a bad grid, bad noises, no or even candidates, `batch_size < 1`, or what `LocalDenoiser`
+            rejects.
+
+    Example:
+        A denoiser of known sizes in place of a network, two noise levels:
+
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jax.random.uniform(jax.random.key(0), (8, 6, 6, 1))
+        >>> z = jax.random.normal(jax.random.key(1), (2, 6, 6, 1))
+        >>> sigmas = jnp.array([1.0, 0.3, 0.0])
+        >>> options = {"equivariant": False, "boundary": "zero"}
+        >>> network = jc.theory.patches.by_level(x, sigmas, (3, 1), **options)
+        >>> jc.theory.patches.calibrate(network, x, sigmas, (1, 3), z, **options).patch_sizes
+        (3, 1)
     """
     sigmas = _checks.noise_grid(sigmas)
     candidates = check_patch_sizes(patch_sizes)
     zs = _checks.examples("zs", zs, ndim=4)
+    batch_size = min(_checks.positive_int("batch_size", batch_size), zs.shape[0])
+    levels = sigmas[:-1].astype(zs.dtype)
+    by_level = [jnp.swapaxes(x, 0, 1) for x in states_and_estimates(network, zs, sigmas)]
 
     @jax.jit
-    def states_and_outputs(network, zs):
-        states = jax.vmap(trajectory, (None, 0, None))(network, zs, sigmas)[:, :-1]
-        levels = sigmas[:-1].astype(zs.dtype)
-        return states, jax.vmap(jax.vmap(network), (0, None))(states, levels), levels
-
-    @jax.jit
-    def error(denoiser, states, outputs, levels):
+    def error(denoiser, states, estimates, levels):
         def at_level(inputs):
             of_one = lambda pair: jnp.mean(jnp.square(denoiser(pair[0], inputs[2]) - pair[1]))  # noqa: E731
-            return jnp.mean(jax.lax.map(of_one, inputs[:2], batch_size=min(batch_size, zs.shape[0])))
+            return jnp.mean(jax.lax.map(of_one, inputs[:2], batch_size=batch_size))
 
-        return jax.lax.map(at_level, (jnp.swapaxes(states, 0, 1), jnp.swapaxes(outputs, 0, 1), levels))
+        return jax.lax.map(at_level, (states, estimates, levels))
 
-    states, outputs, levels = states_and_outputs(network, zs)
-    errors = jnp.stack([error(LocalDenoiser(data, k, **options), states, outputs, levels) for k in candidates], axis=1)
+    errors = jnp.stack([error(LocalDenoiser(data, k, **options), *by_level, levels) for k in candidates], axis=1)
     best = np.argmin(np.asarray(errors), axis=1)
     return Calibration(errors, tuple(candidates[i] for i in best), candidates)

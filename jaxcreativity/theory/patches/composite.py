@@ -7,6 +7,8 @@ from jaxtyping import Array, ArrayLike, Float
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import streaming, windows
 from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.theory.patches._keys import KeyImages
+from jaxcreativity.theory.patches._pixels import local_means
 
 
 @_pytree.dataclass
@@ -21,7 +23,7 @@ class CompositeDenoiser:
     the publication k falls with sigma, from the whole image over 23, 15, 11, 7, 5 to 3: one per band of `Piecewise`.
     With k the whole image this is the empirical denoiser.
 
-    Source: Niedoba et al. (2024, arXiv 2411.19339); theory section 5.
+    Source: Niedoba et al. (2024, arXiv 2411.19339); docs/theory/patches.md.
 
     Args:
         data: `(n, height, width, channels)`.
@@ -30,6 +32,15 @@ class CompositeDenoiser:
 
     Raises:
         ValueError: for bad data, a patch that is too large, sizes below 1.
+
+    Example:
+        With one training image every patch is its own:
+
+        >>> import jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jnp.linspace(-1, 1, 36).reshape(1, 6, 6, 1)
+        >>> denoiser = jc.theory.patches.CompositeDenoiser(x, 3)
+        >>> bool(jnp.allclose(denoiser(jnp.zeros((6, 6, 1)), 1.0), x[0], atol=1e-6))
+        True
     """
 
     data: Float[ArrayLike, "n height width channels"]
@@ -47,25 +58,21 @@ class CompositeDenoiser:
     def __call__(
         self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
     ) -> Float[Array, "height width channels"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not a floating-point image of the data's shape.
+        """
         y = _checks.example("y", y, self.data.shape[1:])
         temperature = streaming.as_temperature(sigma, y.dtype)
         size = tuple(min(self.patch_size, n) for n in y.shape[:2])
         counts = tuple(n - k + 1 for n, k in zip(y.shape[:2], size, strict=True))
-        covers = [
-            jnp.asarray(_covered(n, k), y.dtype) for n, k in zip(y.shape[:2], size, strict=True)
-        ]  # (window, pixel)
-        d = size[0] * size[1] * y.shape[2]
-
-        def chunk_terms(indices):
-            images = self.data[indices].astype(y.dtype)
-            squares = jnp.sum(jnp.square(images - y[None]), axis=-1)
-            energies = jnp.einsum("ai,nij,bj->abn", covers[0], squares, covers[1], precision="highest")
-            return energies, windows.cut(images, size, (0, counts[0]), (0, counts[1]))
-
-        chunk = self.chunk_size or streaming.default_chunk_size(counts[0] * counts[1] * d)
-        means = streaming.streaming_mean(chunk_terms, len(self.data), chunk, temperature, "abn,nabd->abd")
-        patches = means.reshape(*counts, *size, -1)
+        covers = [jnp.asarray(_covered(n, k), y.dtype) for n, k in zip(y.shape[:2], size, strict=True)]
+        source = KeyImages(
+            self.data, jnp.zeros(y.shape[2], y.dtype), jnp.ones(len(self.data), bool), chunk_size=self.chunk_size
+        )
+        cut = lambda images: windows.cut(images, size, (0, counts[0]), (0, counts[1]))  # noqa: E731
+        patches = local_means(y, source, temperature, *covers, cut).reshape(*counts, *size, -1)
         total = jnp.zeros_like(y)
         for i in range(size[0]):  # add up each pixel of all windows at once
             strips = jnp.zeros((counts[0], *y.shape[1:]), y.dtype)
@@ -77,6 +84,6 @@ class CompositeDenoiser:
 
 
 def _covered(length, size) -> np.ndarray:
-    """`(windows, length)`: 1 where a window that starts at the row's number covers a pixel."""
+    """`(windows, length)`: row i is 1 where a window that starts at pixel i covers the pixels, else 0."""
     offset = np.arange(length)[None] - np.arange(length - size + 1)[:, None]
     return ((offset >= 0) & (offset < size)).astype(float)

@@ -20,7 +20,8 @@ def by_level(
 ) -> Piecewise:
     """A `LocalDenoiser` of its own patch size at every positive level of a grid; neighbours of equal size share one.
 
-    Between levels the size changes at their geometric mean.
+    Between levels the size changes at their geometric mean. Source: Kamb & Ganguli (2025)
+    (docs/theory/patches.md).
 
     Args:
         data: training images.
@@ -30,6 +31,14 @@ def by_level(
 
     Raises:
         ValueError: for a bad grid, as many sizes as there are not levels, or what `LocalDenoiser` rejects.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jax.random.uniform(jax.random.key(0), (8, 6, 6, 1))
+        >>> sigmas = jnp.array([4.0, 1.0, 0.25, 0.0])
+        >>> machine = jc.theory.patches.by_level(x, sigmas, (5, 3, 3), equivariant=True, boundary="broken")
+        >>> [denoiser.patch_size for denoiser in machine.denoisers], machine.edges.tolist()
+        ([5, 3], [2.0])
     """
     levels = np.asarray(_checks.noise_grid(sigmas))[:-1]
     sizes = check_patch_sizes(patch_sizes, len(levels))

@@ -22,7 +22,9 @@ from jaxcreativity.theory.patches._posterior import patch_means, quick_patch_mea
 
 @_pytree.dataclass
 class LocalDenoiser:
-    """The local (and equivariant) denoiser of a training set; see the table of `theory.patches`.
+    """The local (and equivariant) denoiser of a training set; the table of `theory.patches` has its formula.
+
+    Source: Kamb & Ganguli (2025), sections 3 and 4 (docs/theory/patches.md, with the details of their code).
 
     Args:
         data: `(n, height, width, channels)`, floating point; need not be square.
@@ -46,13 +48,23 @@ class LocalDenoiser:
     differentiated.
 
     Where rounding of the expanded squares could show, at small sigma, the nearest patches' distances are recomputed
-    from differences (`patch_posterior`).
+    from differences.
 
     Raises:
         ValueError: for an even or too large k, a boundary that does not go with `equivariant`, `chunk_size < 1`, labels
             of the wrong length or type, a label without an image, labels without label or the reverse, `excluded` out
             of range or the only image that counts, weights of the wrong length or below 0, an unknown precision, and
             for bad data.
+
+    Example:
+        Almost without noise, every pixel is one of the training images':
+
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jnp.sign(jax.random.normal(jax.random.key(0), (20, 8, 8, 1)))
+        >>> machine = jc.theory.patches.LocalDenoiser(x, 3, equivariant=True, boundary="interior")
+        >>> y = x[0] + 0.1 * jax.random.normal(jax.random.key(1), x[0].shape)
+        >>> bool((abs(jax.jit(machine)(y, 0.1)) > 0.999).all())
+        True
     """
 
     data: Float[ArrayLike, "n height width channels"]
@@ -81,17 +93,29 @@ class LocalDenoiser:
             object.__setattr__(self, "weights", _checks.weights(self.weights, data.shape[0], "images"))
 
     def for_label(self, label: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
-        """This denoiser, conditioned on another class."""
+        """This denoiser, conditioned on another class.
+
+        Raises:
+            ValueError: if the denoiser has no labels, or none of its images this one.
+        """
         return dataclasses.replace(self, label=label)
 
     def without(self, index: Integer[ArrayLike, ""] | int) -> "LocalDenoiser":
-        """This denoiser, leaving out one image."""
+        """This denoiser, leaving out one image.
+
+        Raises:
+            ValueError: if `index` is out of range, or the only image that counts.
+        """
         return dataclasses.replace(self, excluded=index)
 
     def __call__(
         self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
     ) -> Float[Array, "height width channels"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not a floating-point image of the data's shape.
+        """
         y = _checks.example("y", y, self.data.shape[1:])
         if not self.equivariant:
             return self._by_position(y, sigma)
@@ -104,7 +128,7 @@ class LocalDenoiser:
         source = self.source(y.dtype)
         wraps = self.boundary == "circular"
         bands = (jnp.asarray(windows.band(n, self.patch_size, wraps=wraps), y.dtype) for n in y.shape[:2])
-        mean = local_means(source.centred(y), source, streaming.as_temperature(sigma, y.dtype), *bands).mean
+        mean = local_means(source.centred(y), source, streaming.as_temperature(sigma, y.dtype), *bands)
         return mean + source.mean.reshape(1, 1, -1)
 
     def _equivariant(self, y, sigma, alone):
@@ -126,7 +150,7 @@ class LocalDenoiser:
         return mean + source.mean.reshape(1, 1, -1)
 
     def source(self, dtype) -> KeyImages:
-        """The images that count."""
+        """The images that count, centred and compared in this type."""
         n = self.data.shape[0]
         valid = jnp.ones(n, bool)
         if self.labels is not None:

@@ -29,7 +29,15 @@ class MaskedDenoiser:
     `batch_size` reproduces the published code: the softmax is normalised within every run of so many images, and the
     means are averaged over the runs. The exact softmax (`None`) does not depend on such a choice.
 
-    Source: Lukoianov et al. (2025, arXiv 2509.09672); theory section 5.
+    Source: Lukoianov et al. (2025, arXiv 2509.09672); docs/theory/patches.md.
+
+    Args:
+        data: training images.
+        eigenvalues: of S, in the order of the eigenvectors.
+        eigenvectors: of S, one a column.
+        threshold: share of the largest |M|.
+        chunk_size: images compared at once; all by default.
+        batch_size: images of one softmax, or `None` for one softmax over all.
     """
 
     data: Float[Array, "n *shape"]
@@ -40,7 +48,7 @@ class MaskedDenoiser:
     batch_size: int | None = _pytree.static(default=None)
 
     def masks(self, sigma: NoiseLevel) -> Bool[Array, "d d"]:
-        """Row m: the entries in B_m."""
+        """Row m: the entries in B_m at one noise level."""
         variance = jnp.square(jnp.asarray(sigma, self.eigenvalues.dtype))
         gains = self.eigenvalues / (self.eigenvalues + variance)
         W = jnp.matmul(self.eigenvectors * gains[None], self.eigenvectors.T, precision="highest")
@@ -50,7 +58,11 @@ class MaskedDenoiser:
         return (varies & (self.threshold * M.max() <= M)) | jnp.eye(len(W), dtype=bool)
 
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not floating point and of an example's shape.
+        """
         y = _checks.example("y", y, self.data.shape[1:])
         temperature = streaming.as_temperature(sigma, y.dtype)
         masks = self.masks(sigma).astype(y.dtype)
@@ -77,7 +89,7 @@ def fit(
     batch_size: int | None = None,
     chunk_size: int | None = None,
 ) -> MaskedDenoiser:
-    """Masked denoiser of a training set.
+    """Masked denoiser of a training set; `theory.patches` exports it as `masks_from_covariance`.
 
     Args:
         x: `(n, *shape)`.
@@ -89,6 +101,15 @@ def fit(
     Raises:
         ValueError: for fewer than two images or bad data, `threshold` outside (0, 1], sizes below 1, an unknown
             normalisation, or a `batch_size` that does not go with it.
+
+    Example:
+        Windows grow with the noise:
+
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jnp.cumsum(jax.random.normal(jax.random.key(0), (200, 6, 1, 1)), axis=1)
+        >>> denoiser = jc.theory.patches.masks_from_covariance(x, 0.05)
+        >>> [int(denoiser.masks(sigma).sum()) for sigma in (0.1, 10.0)]
+        [6, 36]
     """
     x = _checks.examples("x", x, min_count=2)
     _checks.choice("normalisation", normalisation, ("exact", "per_batch"))

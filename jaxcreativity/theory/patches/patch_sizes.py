@@ -7,15 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity import _checks, trajectory
+from jaxcreativity import _checks, generation
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
+from jaxcreativity.theory.patches._network import compiled
 
 
 def response_energy(
     denoiser: Denoiser, ys: Float[Array, "m height width c"], sigma: Float[Array, ""]
 ) -> Float[Array, "height width"]:
-    """Mean over `ys` of `|dD_q / dy_p|^2`, q the middle pixel, by pixel p."""
+    """Mean over `ys` of `|dD_q / dy_p|^2`, q the middle pixel, by pixel p.
+
+    Args:
+        denoiser: callable on one image.
+        ys: noisy images.
+        sigma: their noise level.
+    """
     middle = ys.shape[1] // 2, ys.shape[2] // 2
 
     def energy(y):
@@ -48,8 +55,8 @@ def predicted_patch_sizes(
 
     k(sigma) is the smallest odd window around the middle pixel q that holds `share` of the energy
     `sum_p |dD_q / dy_p|^2`, averaged over the denoiser's own trajectories (the receptive field in use). For data
-    instead of a denoiser, D is their stationary Wiener filter (`linear.fit(data, "stationary")`), whose filter does not
-    depend on y.
+    instead of a denoiser, D is their stationary Wiener filter (`linear.fit(data, "stationary")`), which is the same for
+    all y (docs/theory/patches.md).
 
     Args:
         source: a denoiser, or training images.
@@ -59,6 +66,14 @@ def predicted_patch_sizes(
 
     Raises:
         ValueError: for a bad grid, bad data, `share` outside (0, 1), a denoiser without `zs`, or data with them.
+
+    Example:
+        Independent pixels need no neighbours:
+
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jax.random.normal(jax.random.key(0), (2000, 7, 7, 1))
+        >>> jc.theory.patches.predicted_patch_sizes(x, jnp.array([1.0, 0.1, 0.0]))
+        (1, 1)
     """
     sigmas = _checks.noise_grid(sigmas)
     if not 0 < share < 1:
@@ -73,10 +88,10 @@ def predicted_patch_sizes(
         if zs is None:
             raise ValueError("a denoiser's receptive field is measured along its trajectories: pass zs, (m, *shape)")
         denoiser, zs = source, _checks.examples("zs", zs, ndim=4)
-        states = jax.jit(jax.vmap(trajectory, (None, 0, None)))(denoiser, zs, sigmas)
-    measure = jax.jit(response_energy)
+        states = generation.trajectories(denoiser, zs, sigmas)
+    measure = compiled(response_energy, denoiser)
     levels = sigmas.astype(states.dtype)
-    energies = [np.asarray(measure(denoiser, states[:, i], levels[i])) for i in range(len(sigmas) - 1)]
+    energies = [np.asarray(measure(states[:, i], levels[i])) for i in range(len(sigmas) - 1)]
     return tuple(smallest_window(energy, share) for energy in energies)
 
 

@@ -33,7 +33,7 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
 
     With the posterior w over patches, `candidates = exp(-sum_j w_j log w_j)`, from `log Z` and its derivative with
     respect to the inverse temperature. The border of a `"broken"` denoiser, which has fewer patches to choose from, is
-    left out.
+    left out (docs/theory/patches.md).
 
     Args:
         denoiser: equivariant.
@@ -42,6 +42,14 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
 
     Raises:
         ValueError: if the denoiser is not equivariant or has weights, or `y` has another shape.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jax.random.uniform(jax.random.key(0), (8, 6, 6, 1))
+        >>> machine = jc.theory.patches.LocalDenoiser(x, 3, equivariant=True, boundary="broken")
+        >>> traced = jc.theory.patches.provenance(machine, x[5], 0.01)
+        >>> traced.image[3].tolist(), traced.column[3].tolist()
+        ([-1, 5, 5, 5, 5, -1], [-1, 1, 2, 3, 4, -1])
     """
     if not denoiser.equivariant:
         raise ValueError("denoiser must be equivariant; a local one takes every pixel from its own position")

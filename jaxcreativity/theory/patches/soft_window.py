@@ -4,7 +4,7 @@ The energy of query pixel q and source pixel q' is a weighted sum over offsets,
 
     E = sum_delta exp(-|delta|^2 / (2 l^2)) |y_{q + delta} - x_{q' + delta}|^2,
 
-with a length l(sigma), in pixels, in place of the hard windows of `theory.local` (weights 1 inside, 0 outside).
+with a length l(sigma), in pixels, in place of the hard windows of `LocalDenoiser` (weights 1 inside, 0 outside).
 """
 
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ from jaxcreativity.theory.patches.local import LocalDenoiser
 @_pytree.dataclass
 class SoftWindowDenoiser:
     """`LocalDenoiser` with Gaussian weights on the offsets; differentiable in the lengths.
+
+    This module has its formula (docs/theory/patches.md).
 
     Args:
         data: `(n, height, width, channels)`.
@@ -64,7 +66,11 @@ class SoftWindowDenoiser:
     def __call__(
         self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
     ) -> Float[Array, "height width channels"]:
-        """Estimate `x` from `y`."""
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not a floating-point image of the data's shape.
+        """
         hard = self._hard()
         y = _checks.example("y", y, self.data.shape[1:])
         source = hard.source(y.dtype)
@@ -74,7 +80,7 @@ class SoftWindowDenoiser:
         weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
         if not self.equivariant:
             bands = (weight(jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype)) for n in u.shape[:2])
-            mean = local_means(u, source, temperature, *bands).mean
+            mean = local_means(u, source, temperature, *bands)
         else:
             queries, keys = hard.queries_and_keys()
             rows, columns = (

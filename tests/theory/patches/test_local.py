@@ -11,7 +11,7 @@ import scipy.special
 
 from jaxcreativity import data
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
-from jaxcreativity.theory.patches import LocalDenoiser, _posterior
+from jaxcreativity.theory.patches import LocalDenoiser, _blocks, _posterior
 from tests.theory.patches import brute_patches
 from tests.theory.patches.brute_patches import posterior_means
 
@@ -119,7 +119,7 @@ def test_batches_are_examples_one_by_one(digits, monkeypatch, group_size):
 def test_minimum_over_keys_misses_none(num):
     energies = np.abs(np.subtract.outer(np.arange(num), np.arange(num))) - 1.0  # the smallest is another key each time
     energies = jnp.asarray(np.stack([energies, energies[:, ::-1]]))
-    np.testing.assert_array_equal(_posterior._min_over_keys(energies), -1)
+    np.testing.assert_array_equal(_blocks.min_over_keys(energies), -1)
 
 
 def test_quick_means_fall_back_where_weights_overflow(digits, monkeypatch):
