@@ -14,8 +14,9 @@ import time
 
 import jax
 import jax.numpy as jnp
+import tyro
 
-from experiments import runs
+from experiments.runner import table
 from jaxcreativity import data, networks, probing, schedules
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
@@ -71,7 +72,7 @@ def _times(config, network, theory, z) -> dict[str, float]:
             if repetition:
                 smallest[name] = min(smallest[name], time.perf_counter() - started)
     rows = [(name, f"{1e3 * t:.1f}", f"{t / smallest['forward']:.2f}") for name, t in smallest.items()]
-    print(runs.table([f"{config.sampler_steps} steps", "ms", "x forward"], rows), end="\n\n")
+    print(table([f"{config.sampler_steps} steps", "ms", "x forward"], rows), end="\n\n")
     return {f"seconds, {name}": t for name, t in smallest.items()}
 
 
@@ -85,9 +86,9 @@ def _memory(config, network, theory, z) -> dict[str, float]:
             measured[f"MiB, {num_steps} steps, remat {remat}"] = held[-1]
         rows.append((f"remat={remat}", *(f"{m:.1f}" for m in held), f"{held[-1] / held[0]:.2f}"))
     header = ["memory of the gradient, MiB", *(f"{n} steps" for n in config.memory_steps), "ratio"]
-    print(runs.table(header, rows), end="\n\n")
+    print(table(header, rows), end="\n\n")
     return measured
 
 
 if __name__ == "__main__":
-    runs.cli(main, Config, __doc__)
+    main(tyro.cli(Config, description=__doc__))

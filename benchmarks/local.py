@@ -20,8 +20,9 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
-from experiments import runs
+from experiments.runner import table
 from jaxcreativity import data
 from jaxcreativity.theory.patches import Boundary, LocalDenoiser
 from jaxcreativity.theory.patches._energies import Precision, product
@@ -81,9 +82,7 @@ def main(config: Config) -> list[dict]:
                     )  # fmt: skip
                     print(_line(rows[-1]), flush=True)
     print(f"\n{config.dataset}, {n} images of {x.shape[1:]}, {jax.devices()[0].device_kind}\n")
-    print(
-        runs.table(list(rows[0]), [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows])
-    )
+    print(table(list(rows[0]), [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows]))
     print(_precision_table(config, x[:300]))
     return rows
 
@@ -132,8 +131,8 @@ def _precision_table(config, x) -> str:
             errors = [f"{float(jnp.abs(a - b).max()):.1e}" for a, b in zip(found, wanted, strict=True)]
             rows.append([precision, str(k), *errors])
     head = ["largest error", "k", *(f"sigma {s:g}" for s in sigmas)]
-    return f"\n{len(x)} images\n\n{runs.table(head, rows)}"
+    return f"\n{len(x)} images\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":
-    runs.cli(main, Config, __doc__)
+    main(tyro.cli(Config, description=__doc__))

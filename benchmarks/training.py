@@ -25,8 +25,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 
-from experiments import runs
+from experiments.runner import table
 from jaxcreativity import networks, schedules, training
 
 LEARNING_RATE, SIGMA_DATA, DECAY = 1e-3, 0.5, 0.999
@@ -89,7 +90,7 @@ def main(config: Config) -> dict[str, Any]:
         f"\n{config.network}, {count} images of {config.image_size} pixels a side a step, {operations / 1e9:.1f} GFLOP"
     )
     print(f"{device}, {os.cpu_count()} cores, load before {load:.1f}, after {os.getloadavg()[0]:.1f}\n")
-    print(runs.table(["step", "ms", "images/s", "ours / this", "fraction of matmul"], rows))
+    print(table(["step", "ms", "images/s", "ours / this", "fraction of matmul"], rows))
     return numbers
 
 
@@ -199,4 +200,4 @@ def _ask(worker, steps) -> float:
 
 
 if __name__ == "__main__":
-    runs.cli(main, Config, __doc__)
+    main(tyro.cli(Config, description=__doc__))
