@@ -35,6 +35,19 @@ def test_mean_does_not_depend_on_the_chunks(chunk_size):
         np.testing.assert_allclose(got, softmax_mean(ENERGIES, VALUES, temperature), atol=1e-13)
 
 
+@pytest.mark.parametrize("start", [None, 0])
+@pytest.mark.parametrize("chunk_size", [1, 5, 7, 100])
+def test_fold_meets_every_key_once(chunk_size, start):
+    def one_chunk(carry, first, is_new):
+        keys = first + jnp.arange(is_new.size)
+        seen = jnp.zeros(N, int).at[keys].add(is_new)
+        return seen if carry is None else carry + seen
+
+    np.testing.assert_array_equal(
+        streaming.fold_chunks(one_chunk, N, chunk_size, None if start is None else jnp.zeros(N, int)), np.ones(N)
+    )
+
+
 def test_shapes_of_queries_and_values():
     for query, value in [((), ()), ((3,), ()), ((), (2, 3)), ((2, 1), (3,))]:
         energies, values = RNG.standard_normal((*query, N)), RNG.standard_normal((N, *value))
