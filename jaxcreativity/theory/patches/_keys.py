@@ -71,7 +71,13 @@ class KeyImages:
 
 
 def no_keys(queries: tuple[int, ...], channels: int, dtype) -> streaming.Partial:
-    """What a sum over keys starts from."""
+    """What a sum over keys starts from.
+
+    Args:
+        queries: shape of the queries.
+        channels: length of a value.
+        dtype: type of all numbers.
+    """
     return streaming.Partial(
         jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype)
     )
