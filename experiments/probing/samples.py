@@ -38,7 +38,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     axes.set(yscale="log", ylim=(SMALLEST_DRAWN, None), xlabel="index", ylabel="singular value of ∂x/∂z")
     plotting.plain_log(axes, "x")
     axes.set_title(f"{config.dataset}: median over {config.num_points} seeds", fontsize=9)
-    plotting.legend(axes)
+    plotting.legend(axes, loc="lower center")
     run.save(figure, "sample_jacobians.png")
     columns = {"denoiser": "denoiser", "dimension": "local dimension", "largest": "largest singular value"}
     return f"""## Sample by noise, ∂x/∂z
