@@ -1,10 +1,25 @@
 """Checks of user input, shared by every public function: what was expected, what was got, what to do."""
 
+import importlib.util
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+
+def needs(extra: str, *modules: str) -> None:
+    """Check that modules are there which the core installation does not bring.
+
+    Args:
+        extra: what brings them, `pip install 'jaxcreativity[extra]'`.
+        *modules: names as imported.
+
+    Raises:
+        ImportError: if one is missing; says what to install.
+    """
+    if missing := [name for name in modules if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"this needs {', '.join(missing)}: pip install 'jaxcreativity[{extra}]'")
 
 
 def is_concrete(value: Any) -> bool:

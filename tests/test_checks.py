@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxcreativity import _checks, distributions
 from jaxcreativity.metrics import agreement, covariance_error, neighbour_ratio
@@ -38,3 +39,9 @@ def test_constants_of_traced_code_are_checked_without_being_traced():
         )
 
     assert jnp.isfinite(everything(data + 0.1))
+
+
+def test_a_missing_extra_says_what_to_install():
+    _checks.needs("data", "numpy")
+    with pytest.raises(ImportError, match=r"needs no_such_module: pip install 'jaxcreativity\[data\]'"):
+        _checks.needs("data", "numpy", "no_such_module")

@@ -4,6 +4,7 @@ import importlib.resources
 
 import numpy as np
 
+from jaxcreativity import _checks
 from jaxcreativity.data._source import ImageSource, from_arrays
 
 PATCH_SIZE = 16
@@ -27,6 +28,7 @@ PHOTOGRAPHS = (
 
 def digits(image_size: int | None = None) -> ImageSource:
     """1 797 handwritten digits, 8x8x1, 17 grey levels, with labels (scikit-learn's `load_digits`)."""
+    _checks.needs("data", "sklearn")
     from sklearn.datasets import load_digits
 
     raw = load_digits()
@@ -52,6 +54,7 @@ def natural_patches(image_size: int | None = None) -> ImageSource:
     Held out is one upright band of tiles per photograph, at a random place: tiles that touch are then in the same
     part except along the band's two edges, and the band has sky and ground like the rest.
     """
+    _checks.needs("data", "PIL", "sklearn", "skimage")
     from PIL import Image
 
     tiles, columns, photographs = [], [], []
@@ -82,6 +85,7 @@ def natural_patches(image_size: int | None = None) -> ImageSource:
 
 def _file(package, name):
     # The files themselves: `skimage.data.<name>()` would try to download what a later release leaves out.
+    _checks.needs("data", package.partition(".")[0])
     path = importlib.resources.files(package) / name
     if not path.is_file():
         raise ValueError(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxcreativity import _checks
 from jaxcreativity.data._source import (
     ImageSource,
     decode_in_threads,
@@ -90,6 +91,7 @@ def array_file(path: Path, image_size: int | None = None) -> ImageSource:
 
 
 def _decode(file, image_size):
+    _checks.needs("data", "PIL")
     from PIL import Image, ImageOps
 
     with Image.open(file) as image:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxcreativity import _checks
+
 Rows = np.ndarray
 Images = np.ndarray
 Labels = np.ndarray
@@ -74,6 +76,7 @@ def fit_to_square(image: Any, size: int) -> Any:
 
 
 def _fit_array(image, size):
+    _checks.needs("data", "PIL")
     from PIL import Image
 
     # Channel by channel: Pillow has no two-channel and no floating-point colour images.

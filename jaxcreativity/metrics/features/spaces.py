@@ -135,7 +135,7 @@ def inception(weights: str | Path | Features | None, *, batch_size: int = 64) ->
         if importlib.util.find_spec(package) is None:
             raise ImportError(
                 f"Inception features from a weights file need {package.replace('_', '-')}: pip install "
-                "'jaxcreativity[inception]', or pass your own network as a callable"
+                "'jaxcreativity[interop]', or pass your own network as a callable"
             )
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 

@@ -52,6 +52,7 @@ def fit_prototypes(
         0.4 [0.0, 1.0]
         0.6 [9.0, 9.0]
     """
+    _checks.needs("theory", "sklearn")
     from sklearn.cluster import KMeans  # loaded when first used: theory stays light
 
     x = _checks.examples("x", x)

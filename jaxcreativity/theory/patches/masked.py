@@ -8,6 +8,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics.spectral import wiener_gain
 from jaxcreativity.denoiser import NoiseLevel
 
 _FLAT = 1e-6
@@ -50,7 +51,7 @@ class MaskedDenoiser:
     def masks(self, sigma: NoiseLevel) -> Bool[Array, "d d"]:
         """Row m: the entries in B_m at one noise level."""
         variance = jnp.square(jnp.asarray(sigma, self.eigenvalues.dtype))
-        gains = self.eigenvalues / (self.eigenvalues + variance)
+        gains = wiener_gain(self.eigenvalues, variance)
         W = jnp.matmul(self.eigenvectors * gains[None], self.eigenvectors.T, precision="highest")
         variances = jnp.sum(jnp.square(self.eigenvectors) * self.eigenvalues[None], axis=1)
         varies = (variances > _FLAT * variances.max())[:, None]

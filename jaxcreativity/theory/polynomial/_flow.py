@@ -70,6 +70,7 @@ def integrate(
         end: where it is wanted; may lie before `start`.
         state: array.
     """
+    _checks.needs("theory", "diffrax")
     import diffrax  # takes as long to load as all of this package: loaded where it is used
 
     single = jnp.finfo(state.dtype).bits == 32
