@@ -4,7 +4,7 @@ from experiments.runner.cli import main
 from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, Settings, run
 from experiments.runner.files import slug
 from experiments.runner.options import check_choices, check_counts, check_noise_levels, option
-from experiments.runner.tables import facts, table
+from experiments.runner.tables import facts, number, quartiles, table, without_empty_columns
 
 __all__ = [
     "Arrays",
@@ -19,8 +19,11 @@ __all__ = [
     "check_noise_levels",
     "facts",
     "main",
+    "number",
     "option",
+    "quartiles",
     "run",
     "slug",
     "table",
+    "without_empty_columns",
 ]

@@ -228,8 +228,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _joined(first: Any, second: Any) -> Any:
-    """Numbers of two parts in one: dictionaries key by key, lists end to end; else the second stands."""
+    """Numbers of two parts in one: dictionaries key by key, different lists end to end; else the second stands."""
     if isinstance(first, dict) and isinstance(second, dict):
         both = {name: _joined(first[name], second[name]) for name in first.keys() & second.keys()}
         return {name: both.get(name, value) for name, value in (first | second).items()}
-    return [*first, *second] if isinstance(first, list) and isinstance(second, list) else second
+    if first != second and isinstance(first, list) and isinstance(second, list):
+        return [*first, *second]
+    return second

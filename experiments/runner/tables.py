@@ -1,6 +1,7 @@
 """Tables and captions of the reports."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,3 +25,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     rule = "|" + "|".join([":" + "-" * (widths[0] + 1), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number in a cell; a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def quartiles(row: Mapping[str, Any], name: str) -> str:
+    """Median and, in brackets, the quartiles of what a `summary()` holds under this name."""
+    return f"{row[name + '_median']:.3f} ({row[name + '_q25']:.3f}–{row[name + '_q75']:.3f})"
+
+
+def without_empty_columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a table without the columns in which no row has anything but a dash."""
+    kept = [i for i in range(len(header)) if any(row[i] != "–" for row in rows)]
+    return [header[i] for i in kept], [[row[i] for i in kept] for row in rows]

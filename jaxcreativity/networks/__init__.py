@@ -19,6 +19,7 @@ a denoiser.
 
 from jaxcreativity.networks.autoencoder import Autoencoder, Prototypes, ShallowMLP
 from jaxcreativity.networks.binding import NetworkDenoiser, bind
+from jaxcreativity.networks.checking import check_module
 from jaxcreativity.networks.linear import ConvLinear, DenseLinear, LowRankLinear, PixelwiseLinear
 from jaxcreativity.networks.mlp import MLP
 from jaxcreativity.networks.polynomial import PolynomialReadout
@@ -39,4 +40,5 @@ __all__ = [
     "ShallowMLP",
     "UNet",
     "bind",
+    "check_module",
 ]

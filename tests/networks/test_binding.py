@@ -94,3 +94,17 @@ def test_a_module_of_another_output_shape_is_named():
 
     with pytest.raises(ValueError, match="Flat must return its input's shape"):
         networks.bind(Flat(), {})(jnp.ones((2, 2)), 1.0)
+
+
+class Statistics(nn.Module):
+    @nn.compact
+    def __call__(self, y, sigma):
+        return nn.BatchNorm(use_running_average=False)(y)
+
+
+def test_modules_are_checked_by_their_shapes():
+    networks.check_module(Identity(), (4, 4, 1))
+    with pytest.raises(ValueError, match=r"Dense is not called as module\(y_scaled, sigma\)"):
+        networks.check_module(nn.Dense(1), (4, 4, 1))
+    with pytest.raises(ValueError, match=r"Statistics must return the shape \(4, 4, 1\) and have parameters only"):
+        networks.check_module(Statistics(), (4, 4, 1))

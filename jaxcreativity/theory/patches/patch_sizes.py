@@ -50,6 +50,7 @@ def predicted_patch_sizes(
     zs: Float[ArrayLike, "m height width channels"] | None = None,
     *,
     share: float = 0.95,
+    candidates: Sequence[int] | None = None,
 ) -> tuple[int, ...]:
     """Patch size k at every positive noise level, from how far a denoiser looks: nothing is fitted.
 
@@ -63,9 +64,11 @@ def predicted_patch_sizes(
         sigmas: noise grid.
         zs: noises to start the trajectories from; for a denoiser only.
         share: in (0, 1).
+        candidates: if given, of these the size nearest to k at each level (few sizes are few programs to compile).
 
     Raises:
-        ValueError: for a bad grid, bad data, `share` outside (0, 1), a denoiser without `zs`, or data with them.
+        ValueError: for a bad grid, bad data, `share` outside (0, 1), a denoiser without `zs`, data with them, or
+            candidates that are not odd and positive.
 
     Example:
         Independent pixels need no neighbours:
@@ -75,6 +78,7 @@ def predicted_patch_sizes(
         >>> jc.theory.patches.predicted_patch_sizes(x, jnp.array([1.0, 0.1, 0.0]))
         (1, 1)
     """
+    candidates = None if candidates is None else check_patch_sizes(candidates)
     sigmas = _checks.noise_grid(sigmas)
     if not 0 < share < 1:
         raise ValueError(f"share must lie strictly between 0 and 1, got {share}")
@@ -92,7 +96,10 @@ def predicted_patch_sizes(
     measure = compiled(response_energy, denoiser)
     levels = sigmas.astype(states.dtype)
     energies = [np.asarray(measure(states[:, i], levels[i])) for i in range(len(sigmas) - 1)]
-    return tuple(smallest_window(energy, share) for energy in energies)
+    sizes = tuple(smallest_window(energy, share) for energy in energies)
+    if candidates is None:
+        return sizes
+    return tuple(min(candidates, key=lambda k, wanted=wanted: abs(k - wanted)) for wanted in sizes)
 
 
 def check_patch_sizes(patch_sizes: Sequence[int], count: int | None = None) -> tuple[int, ...]:

@@ -74,6 +74,15 @@ def test_wiener_filter_of_known_reach():
     assert (sizes[0], sizes[-1]) == (3, 1)
 
 
+def test_nearest_candidates(digits):
+    sizes = predicted_patch_sizes(digits, GRID)
+    assert predicted_patch_sizes(digits, GRID, candidates=range(1, 17, 2)) == sizes
+    found = predicted_patch_sizes(digits, GRID, candidates=(3, 9))
+    assert found == tuple(3 if k <= 6 else 9 for k in sizes)
+    with pytest.raises(ValueError, match="patch_sizes"):
+        predicted_patch_sizes(digits, GRID, candidates=(2,))
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_bad_input(digits):
     x, z = digits[:4], np.zeros((1, 8, 8, 1))
