@@ -51,14 +51,15 @@ an image below 1/3 counts as *memorised*."""
 
 SPECTRA = {
     "nonlinear": """\
-Variances of the generated images along the directions of the data's covariance, the one of most variance first.""",
+Variances of the generated images along the directions of the data's covariance, the one of most variance first. In the
+last ones the data hardly vary; what the network has there, training has not yet shrunk away.""",
     "training": """\
 Variances of the generated images along the directions of the data's covariance. Early stopping is without biases, so
 the mean image is one more direction of variance; it has a part in every direction of the figure, also in those in which
 the data do not vary, which makes the curve jagged.""",
     "linear": """\
-Variances of the generated images along the directions of the data's covariance. Where closed forms predict next to none
-(below 10⁻³), the networks' are what training has not yet shrunk away. Predicted at low rank are r directions and no
+Variances of the generated images along the directions of the data's covariance. In the last ones the data hardly
+vary; what the networks have there, training has not yet shrunk away. Predicted at low rank are r directions and no
 more; the network finds its own at each noise level, and they take in a little of the next ones, whose variances are
 nearly as large.""",
 }

@@ -114,12 +114,17 @@ class _Layout(NamedTuple):
     tops: dict[Row, float]
 
 
+def _longest(text: str) -> int:
+    """Length of the longest line of a label."""
+    return max(map(len, text.splitlines()), default=0)
+
+
 def _layout(groups, inside, notes, title, caption) -> _Layout:
     # What the longest labels take at their font sizes.
     roles = roles_of(groups)
-    indent = 0.1 + 0.08 * max(map(len, roles)) if roles else 0.0
-    left = 0.2 + max(0.08 * len(name) + (0.0 if None in members else indent) for name, members in groups.items())
-    right = 0.15 + 0.07 * max([0, *map(len, notes)])
+    indent = 0.1 + 0.08 * max(map(_longest, roles)) if roles else 0.0
+    left = 0.2 + max(0.08 * _longest(name) + (0.0 if None in members else indent) for name, members in groups.items())
+    right = 0.15 + 0.07 * max([0, *map(_longest, notes)])
     # A figure wider than a page is shown smaller: its text is larger, within limits.
     text = min(max(1.0, inside / max(PAGE_WIDTH - left - right, 0.1)), _LARGEST_TEXT)
     left, right, indent = text * left, text * right, text * indent

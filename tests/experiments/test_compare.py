@@ -1,5 +1,6 @@
 """The main job, small, as a newcomer runs it: from the command line, killed, and started again."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,9 +10,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optax
 import pytest
 
-from experiments import compare
+from experiments import compare, runner
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "experiments.compare"]
@@ -36,14 +38,15 @@ def test_writes_everything_and_theory_predicts_the_network(tmp_path):
     done = run(*small(tmp_path))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "compare-digits"
-    expected = {
+    figures = {"samples_linear.png", "spectra_linear.png"}
+    expected = figures | {
         "config.json",
         "environment.json",
         "metrics.json",
         "summary.md",
-        "samples.png",
-        "spectra.png",
         "networks",
+        "parts",
+        "stages",
     }
     assert {path.name for path in folder.iterdir()} == expected
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -59,8 +62,17 @@ def test_writes_everything_and_theory_predicts_the_network(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     assert (config["image_size"], config["num_images"], config["entries"]) == (8, 100, ["pixelwise"])
     assert "| pixelwise |" in done.stdout
-    for name in ("samples.png", "spectra.png"):
+    for name in figures:
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+    # The report alone, anew: the same, and nothing is computed.
+    before = {name: (folder / name).read_bytes() for name in ("summary.md", "metrics.json", "environment.json")}
+    for name in figures | {"summary.md"}:
+        (folder / name).unlink()
+    again = run("--output", tmp_path, "--report-only")
+    assert again.returncode == 0, again.stderr
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert {path.name for path in folder.iterdir()} == expected
 
 
 def test_killed_run_resumes_to_the_same_numbers(tmp_path):
@@ -103,22 +115,27 @@ def test_folder_of_images(tmp_path):
         "--dataset", tmp_path, *small(tmp_path / "runs", **{"image-size": 6, "num-images": 20, "train-steps": 20})
     )
     assert done.returncode == 0, done.stderr
-    assert "(6, 6, 3)" in done.stdout
+    assert "6×6×3" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"entries": ("polynomiall",)}, "unknown entries"),
-        ({"num_pairs": 300}, "num_pairs <= num_samples"),
-        ({"num_images": 10**7}, "num_images"),
+        ({"num_pairs": 300}, "--num-pairs <= --num-samples"),
+        ({"num_images": 10**7}, "--num-images"),
         ({"dataset": "no/such/folder"}, "no/such/folder"),
+        ({"sampler_steps": 0}, "--sampler-steps must be at least 1, got 0"),
+        ({"image_size": -1}, "--image-size must be at least 1, got -1"),
+        ({"kernel_size": 4}, "--kernel-size must be odd"),
+        ({"kernel_size": 9}, "--kernel-size must be at most the side of the images, 8, got 9"),
+        ({"rank": 65}, "--rank must be at most 64"),
     ],
 )
 def test_bad_settings_write_nothing(tmp_path, changes, message):
     settings = {"num_images": 100, "num_samples": 200, "num_pairs": 20} | changes
     with pytest.raises(ValueError, match=message):
-        compare.main(compare.Config(**settings, output=str(tmp_path), progress=False))
+        runner.run(compare.EXPERIMENT, compare.Config(**settings, output=str(tmp_path), progress=False))
     assert not list(tmp_path.iterdir())
 
 
@@ -130,11 +147,33 @@ def test_bad_settings_end_in_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_one_diverging_entry_leaves_the_others(tmp_path, monkeypatch):
+    diverging = lambda s: {"optimizer": optax.sgd(1e30)}  # noqa: E731
+    entries = compare.ENTRIES | {"low rank": dataclasses.replace(compare.ENTRIES["low rank"], training=diverging)}
+    for name in entries:
+        monkeypatch.setitem(compare.ENTRIES, name, entries[name])
+    config = compare.Config(
+        entries=("low rank", "pixelwise"), num_images=40, train_steps=20, batch_size=2, num_samples=80, num_pairs=4,
+        sampler_steps=3, rank=2, output=str(tmp_path), progress=False,
+    )  # fmt: skip
+    metrics = runner.run(compare.EXPERIMENT, config)
+    failed, row = metrics["comparisons"]
+    assert failed["network"] == "low rank"
+    assert "training failed: the loss became" in failed["failed"] or "samples diverged" in failed["failed"]
+    assert row["network"] == "pixelwise"
+    assert "failed" not in row
+    summary = (tmp_path / "compare-digits" / "summary.md").read_text()
+    assert f"low rank and low rank: {failed['failed']}" in summary
+
+
 @pytest.mark.slow
 def test_every_entry_of_the_registry_runs(tmp_path):
     config = compare.Config(
         num_images=40, train_steps=4, batch_size=2, num_samples=80, num_pairs=4, sampler_steps=3, rank=2,
         output=str(tmp_path), progress=False,
     )  # fmt: skip
-    metrics = compare.main(config)
+    metrics = runner.run(compare.EXPERIMENT, config)
     assert {row["network"] for row in metrics["comparisons"]} == set(compare.ENTRIES)
+    # What surprises comes first.
+    sections = [line for line in (tmp_path / "compare-digits" / "summary.md").read_text().splitlines() if "## " in line]
+    assert [section.split()[2] for section in sections] == ["nonlinear", "weight", "networks"]

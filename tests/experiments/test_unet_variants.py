@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import unet_variants
-from experiments.unet_variants_run import Permuted, draw
-from experiments.unet_variants_setup import Config, Variant, built_in, choose_variants, plan
+from experiments import runner, unet_variants
+from experiments.unet_variants import Config
+from experiments.unet_variants.network import Permuted
+from experiments.unet_variants.plan import plan
+from experiments.unet_variants.variants import Variant, built_in, choose_variants
+from jaxcreativity import generate
 
 SHAPE = (8, 8, 1)
 TINY = Config(
@@ -93,23 +96,23 @@ def test_own_network():
     [
         ({"network": f"{__name__}:wrong", "variants": ()}, r"variant 'wrong': Wrong must return the shape \(8, 8, 1\)"),
         ({"network": f"{__name__}:number"}, "must return a Flax module or a dictionary of them, got {'number': 3}"),
-        ({"network": f"{__name__}:missing"}, "network must be module:factory"),
-        ({"network": "no_such_module:f"}, "network must be module:factory"),
+        ({"network": f"{__name__}:missing"}, "--network must be module:factory"),
+        ({"network": "no_such_module:f"}, "--network must be module:factory"),
         ({"variants": ("baseline", "no skip")}, r"unknown variants \['no skip'\]; there are baseline, no skips"),
         ({"parts": ("sweeps",)}, r"unknown parts \['sweeps'\]"),
         ({"parts": ()}, "parts must name at least one of"),
-        ({"counts": (1000,)}, "counts must have sizes between 2 and 200"),
-        ({"sweep_variant": "kernel 1"}, "sweep_variant must be one of baseline, linear"),
-        ({"num_pairs": 1000}, "num_pairs must be at most num_samples = 160"),
+        ({"counts": (1000,)}, "--counts must have sizes between 2 and 200"),
+        ({"sweep_variant": "kernel 1"}, "--sweep-variant must be one of baseline, linear"),
+        ({"num_pairs": 1000}, "--num-pairs must be at most --num-samples = 160"),
         ({"num_samples": 100}, "samples has 50 images, but 32 features need at least 66"),
-        ({"train_steps": 0}, "train_steps must be at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"train_steps": 0}, "--train-steps must be at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate must be positive"),
         ({"image_size": 9}, "multiples of 2"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_written(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        unet_variants.main(dataclasses.replace(TINY, output=str(tmp_path), **change))
+        runner.run(unet_variants.EXPERIMENT, dataclasses.replace(TINY, output=str(tmp_path), **change))
     assert not list(tmp_path.iterdir())
 
 
@@ -149,7 +152,7 @@ def test_all_parts_with_own_networks_and_resume(tmp_path):
     config = dataclasses.replace(
         TINY, network=f"{__name__}:several", variants=(), num_images=100, output=str(tmp_path), name="own"
     )
-    metrics = unet_variants.main(config)
+    metrics = runner.run(unet_variants.EXPERIMENT, config)
     folder = tmp_path / "own"
     assert {path.name for path in folder.glob("*.png")} == {
         "samples.png", "novelty_realism.png", "agreement.png", "sweep.png",
@@ -163,13 +166,21 @@ def test_all_parts_with_own_networks_and_resume(tmp_path):
     assert set(rows["small"]["agreement"]) >= {"empirical", "linear, stationary", "ELS, circular", "another seed"}
     for text in ("## Variants", "## Data size", "## Controls", "disjoint"):
         assert text in (folder / "summary.md").read_text()
+    # The report alone, anew: the same, and nothing is measured.
+    summary = (folder / "summary.md").read_bytes()
+    for name in ("summary.md", "samples.png", "sweep.png"):
+        (folder / name).unlink()
+    assert runner.run(unet_variants.EXPERIMENT, Config(output=str(tmp_path), name="own", report_only=True)) == metrics
+    assert (folder / "summary.md").read_bytes() == summary
+    assert {"samples.png", "sweep.png"} <= {path.name for path in folder.glob("*.png")}
     # Killed in the middle: finished networks are read, the others computed again, to the same numbers.
-    finished = folder / "variants" / "small" / "seed-0" / "metrics.json"
+    finished = folder / "stages" / "variants" / "small" / "seed-0.json"
     before = finished.stat().st_mtime_ns
-    removed = folder / "variants" / "large" / "seed-1" / "metrics.json"
+    removed = folder / "stages" / "variants" / "large" / "seed-1.json"
     first = json.loads(removed.read_text())
     removed.unlink()
-    unet_variants.main(config)
+    (folder / "parts" / "variants.json").unlink()
+    runner.run(unet_variants.EXPERIMENT, config)
     assert finished.stat().st_mtime_ns == before
     assert json.loads(removed.read_text()) | {"seconds": 0} == first | {"seconds": 0}
 
@@ -189,5 +200,5 @@ def test_identity_unet_generates_the_stationary_gaussian():
         progress=False,
     )  # fmt: skip
     z = jax.random.normal(jax.random.key(9), (128, *SHAPE), x.dtype)
-    samples, predicted = (draw(d, z, sigmas) for d in (network, linear.fit(x, "stationary")))
+    samples, predicted = (generate(d, z, sigmas) for d in (network, linear.fit(x, "stationary")))
     assert agreement(predicted, samples).pearson_quartiles[0] > 0.98
