@@ -39,11 +39,15 @@ def measure(run: Run, prepared: Prepared) -> Measured:
 
     of_network = _sample(run, prepared, "network", lambda: network, batch_size=None)
     empirical = _sample(run, prepared, "empirical", lambda: EmpiricalDenoiser(prepared.x, chunk_size=4096))
-    samples = {name: _sample(run, prepared, name, lambda name=name: machine(name)) for name in sizes}
+    calibrated, before = _calibrated(run, prepared, lambda: machine("calibrated"))
+    samples = {"calibrated": calibrated}
+    samples |= {
+        name: _sample(run, prepared, name, lambda name=name: machine(name)) for name in sizes if name not in samples
+    }
     if prepared.config.soft_window:
         numbers, arrays = run.stage("samples/soft-window", lambda: _soft_window(run, prepared, network))
         sizes, samples = sizes | numbers, samples | {"soft window": arrays["samples"]}
-    _, traced = run.stage("provenance", lambda: _provenance(run, prepared, machine("calibrated")))
+    _, traced = run.stage("provenance", lambda: _provenance(run, prepared, machine("calibrated"), before, calibrated))
 
     with run.doing("comparing images"):
         numbers = _compare(of_network, empirical, samples, sizes)
@@ -101,6 +105,18 @@ def _sample(
     return run.stage(f"samples/{slug(name)}", compute)[1]["samples"]
 
 
+def _calibrated(run: Run, prepared: Prepared, build: Callable[[], Denoiser]) -> tuple[np.ndarray, np.ndarray]:
+    """Images of the calibrated patch machine, and, of the first, the states that its last step began with."""
+
+    def compute() -> Measured:
+        with run.doing(f"calibrated: compiling and sampling {len(prepared.z)} images"):
+            states = trajectories(build(), prepared.z, prepared.sigmas, batch_size=BATCH)
+            return {}, {"samples": np.asarray(states[:, -1]), "before": np.asarray(states[:TRACED, -2])}
+
+    _, arrays = run.stage("samples/calibrated", compute)
+    return arrays["samples"], arrays["before"]
+
+
 def _soft_window(run: Run, prepared: Prepared, network: Denoiser) -> Measured:
     """The length at every noise level that a Gaussian window is fitted to have, and the images that it makes."""
     with run.doing("soft window: fitting its lengths to the network"):
@@ -111,13 +127,12 @@ def _soft_window(run: Run, prepared: Prepared, network: Denoiser) -> Measured:
     return {"soft window": lengths}, {"samples": samples}
 
 
-def _provenance(run: Run, prepared: Prepared, machine: Denoiser) -> Measured:
+def _provenance(run: Run, prepared: Prepared, machine: Denoiser, before: np.ndarray, samples: np.ndarray) -> Measured:
     """Of the last step: the source of every pixel, the effective number of candidates, and the image used most."""
     sigma, found = prepared.sigmas[-2], []
-    with run.doing(f"tracing the pixels of {min(TRACED, len(prepared.z))} images to training images"):
-        states = trajectories(machine, prepared.z[:TRACED], prepared.sigmas, batch_size=BATCH)
-        for before, image in np.asarray(states[:, -2:]):
-            traced = provenance(machine.denoisers[-1], before, sigma)
+    with run.doing(f"compiling, and tracing the pixels of {len(before)} images to training images"):
+        for y, image in zip(before, samples[: len(before)], strict=True):
+            traced = provenance(machine.denoisers[-1], y, sigma)
             candidates, sources = np.asarray(traced.candidates), np.asarray(traced.image)
             known = candidates < MAX_CANDIDATES  # elsewhere the nearest of many says nothing; NaN at the border
             main = int(np.bincount(sources[known]).argmax()) if known.any() else 0
