@@ -14,10 +14,8 @@ again; a network that diverges leaves its reason in its row.
 To add an architecture, add one line to `ENTRIES` in `entries.py`.
 """
 
+from experiments.compare import measure, prepare, report
 from experiments.compare.entries import ENTRIES, Entry
-from experiments.compare.measure import measure
-from experiments.compare.prepare import prepare
-from experiments.compare.report import head, report
 from experiments.compare.settings import Config
 from experiments.compare.setup import Setup
 from experiments.runner import Experiment, Part
@@ -27,9 +25,9 @@ PARTS = ("nonlinear", "training", "linear")
 EXPERIMENT = Experiment(
     name="compare",
     settings=Config,
-    prepare=prepare,
-    parts={part: Part(measure(part), report(part)) for part in PARTS},
-    head=head,
+    prepare=prepare.prepare,
+    parts={part: Part(measure.measure(part), report.report(part)) for part in PARTS},
+    head=report.head,
     chosen=lambda config: tuple(p for p in PARTS if any(ENTRIES[name].part == p for name in config.entries)),
 )
 

@@ -13,18 +13,16 @@ stand two that are not fitted: from the network's receptive field and from the W
 the network's checkpoints. A killed run goes on when started again.
 """
 
-from experiments.local.measure import measure
-from experiments.local.prepare import prepare
-from experiments.local.report import head, report
+from experiments.local import measure, prepare, report
 from experiments.local.settings import PRESETS, Config, folder_name, resolve
 from experiments.runner import Experiment, Part
 
 EXPERIMENT = Experiment(
     name="local",
     settings=Config,
-    prepare=prepare,
-    parts={"agreement": Part(measure, report)},
-    head=head,
+    prepare=prepare.prepare,
+    parts={"agreement": Part(measure.measure, report.report)},
+    head=report.head,
     folder_name=folder_name,
 )
 

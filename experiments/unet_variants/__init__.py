@@ -22,22 +22,19 @@ checkpoints, samples and numbers, from which a killed run goes on; at most a ten
 """
 
 from experiments.runner import Experiment, Part
-from experiments.unet_variants.measure import measure_controls, measure_sweep, measure_variants
-from experiments.unet_variants.prepare import prepare
-from experiments.unet_variants.report import head, report_variants
-from experiments.unet_variants.report_data import report_controls, report_sweep
+from experiments.unet_variants import measure, prepare, report, report_data
 from experiments.unet_variants.settings import PARTS, Config, folder_name
 
 EXPERIMENT = Experiment(
     name="unet-variants",
     settings=Config,
-    prepare=prepare,
+    prepare=prepare.prepare,
     parts={
-        "variants": Part(measure_variants, report_variants),
-        "sweep": Part(measure_sweep, report_sweep),
-        "controls": Part(measure_controls, report_controls),
+        "variants": Part(measure.measure_variants, report.report_variants),
+        "sweep": Part(measure.measure_sweep, report_data.report_sweep),
+        "controls": Part(measure.measure_controls, report_data.report_controls),
     },
-    head=head,
+    head=report.head,
     chosen=lambda config: tuple(part for part in PARTS if part in config.parts),
     folder_name=folder_name,
 )
