@@ -13,8 +13,7 @@ from experiments.runner import Measured, Numbers, Run, slug
 from jaxcreativity import distributions, generate, networks, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.distributions import Gaussian
-from jaxcreativity.metrics.comparison import agreement, covariance_error, sampling_error
-from jaxcreativity.metrics.memorisation.ratio import novelty
+from jaxcreativity.metrics import agreement, covariance_error, novelty, sampling_error
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 

@@ -10,8 +10,7 @@ from experiments.local.prepare import Prepared
 from experiments.runner import Arrays, Measured, Numbers, Run, slug
 from jaxcreativity import Denoiser, generate, networks, training
 from jaxcreativity.generation import trajectories
-from jaxcreativity.metrics.comparison import agreement
-from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
+from jaxcreativity.metrics import agreement, nearest_neighbours
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 from jaxcreativity.theory.patches import by_level, calibrate, fit_lengths, predicted_patch_sizes, provenance
 

@@ -13,8 +13,8 @@ from experiments.unet_variants.estimate import estimate, estimate_table
 from experiments.unet_variants.forms import closed_forms
 from experiments.unet_variants.network import measure_network
 from experiments.unet_variants.prepare import Setup
+from jaxcreativity.metrics import agreement
 from jaxcreativity.metrics import features as feature_spaces
-from jaxcreativity.metrics.comparison import agreement
 
 SHOWN = 12
 """Samples of each that the figure shows."""

@@ -12,10 +12,7 @@ from experiments.runner import Arrays, Measured, Numbers, Run
 from experiments.unet_variants.plan import Cell, sweep_counts
 from experiments.unet_variants.prepare import Setup
 from jaxcreativity import Denoiser, _pytree, generate, training
-from jaxcreativity.metrics.comparison import agreement
-from jaxcreativity.metrics.fidelity.report import realism
-from jaxcreativity.metrics.memorisation.patches import patch_novelty
-from jaxcreativity.metrics.memorisation.ratio import novelty
+from jaxcreativity.metrics import agreement, novelty, patch_novelty, realism
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 
