@@ -3,6 +3,10 @@
 The branches are found on a grid of cells over |z| <= z_max, cut at the zeros of Phi' (so that every cell is monotone),
 and the preimages by safeguarded Newton steps, exact to rounding. Nothing of the search is differentiated: one Newton
 step with derivatives at the solution carries them (implicit function theorem).
+
+Of several zeros of Phi' in one cell one is found. That happens next to seeds that diverge, far out where seeds are rare
+(|z| > 6 for the exponential law at degree 3): densities that only such seeds make are approximate, which ones of their
+preimages are counted is decided by rounding.
 """
 
 from functools import partial
@@ -12,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from jaxcreativity.theory.polynomial._bisection import change_point
 from jaxcreativity.theory.polynomial._chain import Chain, with_slope
 
 CELLS = 2048
@@ -32,14 +37,8 @@ def monotone_branches(chain: Chain, z_max: Float[ArrayLike, ""], dtype: Any) -> 
     edges = jnp.linspace(-z_max, z_max, CELLS + 1, dtype=dtype)
     rises = with_slope(chain, edges)[1] > 0
     turns = jnp.nonzero(rises[:-1] != rises[1:], size=_TURNS, fill_value=0)[0]
-
-    def halve(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        same = (with_slope(chain, middle)[1] > 0) == rises[turns]
-        return jnp.where(same, middle, low), jnp.where(same, high, middle)
-
-    critical = jax.lax.fori_loop(0, 45, halve, (edges[turns], edges[turns + 1]))[0]
+    still = lambda z, rising: (with_slope(chain, z)[1] > 0) == rising  # noqa: E731
+    critical = change_point(still, edges[turns], edges[turns + 1], rises[turns], steps=45)
     edges = jnp.sort(jnp.concatenate([edges, critical]))
     return edges, chain(edges)
 
@@ -66,6 +65,8 @@ def preimages(
     found = jnp.arange(max_branches)[None] < crosses.sum(axis=1, keepdims=True)
     rising = jnp.take_along_axis(below, cell, axis=1)
 
+    # Newton's steps, held in the bracket. optimistix's, which are clipped to it but never halve it, are as precise and
+    # take 2 to 4 times as long for a density (0.22 s against 0.06 to 0.10 s for 2 001 points, 20 levels, degree 3).
     def newton(state):
         low, high, z, _, count = state
         value, slope = with_slope(frozen, z)

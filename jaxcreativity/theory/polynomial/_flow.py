@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxcreativity import _checks
+from jaxcreativity.denoiser import Scalar
 from jaxcreativity.theory.polynomial import _expansion
 from jaxcreativity.theory.polynomial._recurrence import Recurrence
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, coordinate_shift
@@ -23,7 +24,7 @@ _PANELS, _NODES = 48, 11
 
 
 def drift_over(
-    target: Recurrence, sigma_max: float, sigma_min: float
+    target: Recurrence, sigma_max: Scalar, sigma_min: Scalar
 ) -> tuple[Callable[[Float[Array, ""]], Float[Array, " p1"]], Float[Array, ""]]:
     """`s -> a_0 ... a_p` at `t = log sigma_min + s`, and the length of the interval.
 
@@ -99,7 +100,7 @@ def columns_of(denoiser: PolynomialDenoiser) -> tuple[Recurrence, Float[Array, "
     return flat, coordinate_shift(denoiser)
 
 
-def check_range(sigma_max: float, sigma_min: float) -> None:
+def check_range(sigma_max: Scalar, sigma_min: Scalar) -> None:
     """Check noise levels.
 
     Raises:

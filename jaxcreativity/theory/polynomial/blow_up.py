@@ -15,6 +15,8 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
+from jaxcreativity.denoiser import Scalar
+from jaxcreativity.theory.polynomial._bisection import change_point
 from jaxcreativity.theory.polynomial._flow import check_range, columns_of, drift_at, value_and_slope
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_separable
 
@@ -22,7 +24,7 @@ from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_
 _STEPS, _CANDIDATES, _FAR = 4000, 256, 12.0
 
 
-def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float) -> Float[Array, "*coords"]:
+def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: Scalar, sigma_min: Scalar) -> Float[Array, "*coords"]:
     """Probability that the flow from `sigma_max * z` reaches infinity before `sigma_min`, per coordinate.
 
     Differentiable with respect to the denoiser (not the noise levels), first order.
@@ -40,7 +42,7 @@ def blow_up_probability(denoiser: PolynomialDenoiser, sigma_max: float, sigma_mi
 
 
 def blow_up_seeds(
-    denoiser: PolynomialDenoiser, sigma_max: float, sigma_min: float
+    denoiser: PolynomialDenoiser, sigma_max: Scalar, sigma_min: Scalar
 ) -> tuple[Float[Array, "*coords"], Float[Array, "*coords"]]:
     """`(z_-, z_+)`: seeds outside this interval blow up; infinite where none with |z| <= 12 does.
 
@@ -94,21 +96,13 @@ def _ends(target, shift, sigma_max, sigma_min):
 
 def _search(blows_up, dtype):
     """The seeds next to 0 on either side that blow up; infinite beyond `_FAR`."""
-    sides = jnp.array([[-1.0], [1.0]], dtype)
-    fractions = jnp.linspace(0.0, 1.0, _CANDIDATES, dtype=dtype)[None]
-
-    def refine(_, bracket):
-        low, high, _ = bracket
-        candidates = low + (high - low) * fractions
-        lost = blows_up(sides * candidates)
-        first = jnp.argmax(lost, axis=1)[:, None]
-        inner = jnp.take_along_axis(candidates, jnp.maximum(first - 1, 0), axis=1)
-        return inner, jnp.take_along_axis(candidates, first, axis=1), lost.any(axis=1, keepdims=True)
-
-    near, far = jnp.zeros((2, 1), dtype), jnp.full((2, 1), _FAR, dtype)
-    _, _, any_lost = bracket = refine(0, (near, far, jnp.zeros((2, 1), bool)))
-    low, high, _ = jax.lax.fori_loop(0, 3, refine, bracket)
-    return jnp.where(any_lost, sides * 0.5 * (low + high), sides * jnp.inf)[:, 0]
+    sides = jnp.array([-1.0, 1.0], dtype)
+    candidates = jnp.linspace(0.0, _FAR, _CANDIDATES, dtype=dtype)
+    lost = blows_up(sides[:, None] * candidates[None])
+    first = jnp.argmax(lost, axis=1)
+    keeps = lambda z, side: ~blows_up(side * z)  # noqa: E731
+    end = change_point(keeps, candidates[jnp.maximum(first - 1, 0)], candidates[first], sides, steps=24)
+    return sides * jnp.where(lost.any(axis=1), end, jnp.inf)
 
 
 def _blows_up(coefficients, step, w):

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxcreativity import _checks
+from jaxcreativity.denoiser import Scalar
 from jaxcreativity.theory.polynomial import _expansion
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_separable
 
 
 def langevin_density(
-    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *coords"], sigma: float
+    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *coords"], sigma: Scalar
 ) -> tuple[Float[Array, "n *coords"], Bool[Array, "*coords"]]:
     """The law that Langevin dynamics with this score ends at: `exp(int (D - y) / sigma^2 dy)`, normalised.
 

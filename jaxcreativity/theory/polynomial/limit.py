@@ -10,12 +10,13 @@ import jax.numpy as jnp
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxcreativity.denoiser import Scalar
 from jaxcreativity.theory.polynomial._flow import check_range, columns_of, drift_over, integrate, value_and_slope
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_one_law, to_coordinates
 
 
 def limit_density(
-    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *shape"], sigma_max: float, sigma_min: float
+    denoiser: PolynomialDenoiser, x: Float[ArrayLike, "n *shape"], sigma_max: Scalar, sigma_min: Scalar
 ) -> Float[Array, " n"]:
     """Density at `x` of what infinitely many deterministic steps from `sigma_max` to `sigma_min` generate.
 

@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
+from jaxcreativity.denoiser import Scalar
 from jaxcreativity.theory.polynomial import separable
 from jaxcreativity.theory.polynomial._flow import check_range, drift_over, integrate
 
 
 def moebius_map(
-    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: Scalar, sigma_min: Scalar
 ) -> Float[Array, "2 2"]:
     """The flow of the best quadratic denoiser, a Moebius map: `x = (A y + B) / (C y + D)` of `y = sigma_max z`.
 
@@ -56,7 +57,7 @@ def moebius_map(
 
 
 def bernoulli_map(
-    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: float, sigma_min: float
+    moments: Float[ArrayLike, " orders"] | Sequence[float], sigma_max: Scalar, sigma_min: Scalar
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The flow of the best cubic denoiser of a symmetric target: `x = alpha z / sqrt(1 + beta z^2)`.
 

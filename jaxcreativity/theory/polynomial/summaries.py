@@ -9,6 +9,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
+from jaxcreativity.theory.polynomial._bisection import change_point
 from jaxcreativity.theory.polynomial._branches import CELLS
 from jaxcreativity.theory.polynomial._chain import over_coordinates
 from jaxcreativity.theory.polynomial.separable import PolynomialDenoiser, check_separable
@@ -87,14 +88,8 @@ def _compiled_diverging(denoiser, sigmas, z_max):
     def probability(chain, _):
         finite = jnp.isfinite(chain(edges))
         low, high = edges[:-1], edges[1:]
-
-        def halve(_, bracket):
-            low, high = bracket
-            middle = 0.5 * (low + high)
-            same = jnp.isfinite(chain(middle)) == finite[:-1]
-            return jnp.where(same, middle, low), jnp.where(same, high, middle)
-
-        cut = jax.lax.fori_loop(0, 40, halve, (low, high))[0]
+        still = lambda z, was: jnp.isfinite(chain(z, frozen=True)) == was  # noqa: E731
+        cut = change_point(still, low, high, finite[:-1], steps=40)
         left, right = norm.cdf(cut) - norm.cdf(low), norm.cdf(high) - norm.cdf(cut)
         whole = norm.cdf(high) - norm.cdf(low)
         split = jnp.where(finite[:-1], right, left)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.scipy.stats import norm
 
-from jaxcreativity import sampling, schedules
+from jaxcreativity import generate, sampling, schedules
 from jaxcreativity.theory import linear, polynomial
 
 pytestmark = pytest.mark.slow  # minutes of compilation on two cores
@@ -29,9 +29,8 @@ TWO_MODES = jnp.array([
 POINTS = jnp.linspace(-4.0, 6.0, 2001)
 
 
-@jax.jit
 def draw(denoiser, z):
-    return jax.vmap(lambda z: sampling.sample(denoiser, z, GRID))(z)
+    return generate(denoiser, z, GRID)
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +198,7 @@ def test_blow_up_probability_is_the_count_over_a_million_seeds(degree, moments, 
     exact = float(polynomial.diverging_probability(denoiser, GRID))
     for grid, method, expected in ((fine, "heun", predicted), (GRID, "ddim", exact)):
         table = polynomial.tabulate(denoiser, grid)
-        final = jax.jit(jax.vmap(lambda z: sampling.sample(table, z, grid, method=method)))(z)  # noqa: B023
+        final = generate(table, z, grid, method=method)
         assert not bool(jnp.isnan(final).any())
         counted = float(jax.vmap(sampling.diverged)(final).mean())
         assert abs(counted - expected) < 4 * math.sqrt(max(expected, 1e-6) / z.size), (counted, expected)
@@ -246,5 +245,14 @@ def test_bad_input(cubic, digits, unchecked):
     x = jnp.asarray(digits)
     with pytest.raises(ValueError, match="constant"):
         polynomial.density(polynomial.fit(x, 2, basis="pixel"), x[:1], GRID)
-    with pytest.raises(ValueError, match="separable"):
-        polynomial.density(polynomial.fit(x, 1, basis="patch", kernel_size=3), x[:1], GRID)
+    patch = polynomial.fit(x, 1, basis="patch", kernel_size=3)
+    for law in (
+        lambda: polynomial.density(patch, x[:1], GRID),
+        lambda: polynomial.cdf(patch, x[:1], GRID),
+        lambda: polynomial.generated_moments(patch, GRID, 2),
+        lambda: polynomial.diverging_probability(patch, GRID),
+        lambda: polynomial.blow_up_seeds(patch, SIGMA_MAX, SIGMA_MIN),
+        lambda: polynomial.langevin_density(patch, x[:1], 0.3),
+    ):
+        with pytest.raises(ValueError, match="separable"):
+            law()
