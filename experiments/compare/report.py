@@ -150,6 +150,8 @@ def _samples(run: Run, part: str, names: list[str], rows: list[Numbers], arrays:
         own = [row for row in rows if row["network"] == name and "failed" not in row]
         group = {row["closed_form"]: arrays[f"{name}/closed form/{row['closed_form']}"][:count] for row in own}
         group.pop("empirical", None)  # a row of its own already
+        if part == "nonlinear":
+            group = {f"{form} linear": images for form, images in group.items()}
         if part == "linear":
             group = {"closed form": next(iter(group.values()))}
         images[name] = group | {"network": arrays[f"{name}/network"][:count]}

@@ -52,6 +52,7 @@ def _draw(run: Run, numbers: Numbers, rows: list[Numbers], held_out_frechet: flo
             axes.axhline(held_out[column], color="0.5", linestyle=":", label="held-out images")
         axes.set(xlabel="training images N", ylabel=label)
         plotting.plain_log(axes, "x", _ticks([row["count"] for row in rows]))
+    panels[0].set_ylim(-0.04, 1.04)
     plotting.plain_log(panels[2], "y")
     plotting.legend(figure)
     height, width, _ = numbers["data"]["shape"]
@@ -74,7 +75,10 @@ def report_controls(run: Run, numbers: Numbers, _: Arrays) -> str:
     shuffled = next(cell for cell in numbers["cells"]["controls"] if cell["label"] == "shuffled pixels")
     lines = table(
         ["shuffled pixels", "value"],
-        [[column, number(find_number(find, shuffled))] for column, find in COLUMNS.items()]
+        [
+            [column, number(find_number(find, shuffled), 0 if column == "finite" else 3)]
+            for column, find in COLUMNS.items()
+        ]
         + [
             [f"r, {name}", number(found["pearson_median"] if found else None)]
             for name, found in (shuffled.get("agreement") or {}).items()
