@@ -4,7 +4,15 @@ import functools
 from collections.abc import Callable
 
 import jax
+import jax.extend.core.primitives
+import jax.interpreters.ad
 from jax.custom_derivatives import SymbolicZero
+
+# Differentiated first and batched then, as by `in_groups`, a `cond` passes tangents through `stop_gradient` on the way
+# to the branch that is not taken, and JAX cannot transpose that (JAX issue 22011). Lineax registers the same rule.
+jax.interpreters.ad.primitive_transposes.setdefault(
+    jax.extend.core.primitives.stop_gradient_p, lambda cotangent, _: (cotangent,)
+)
 
 
 def in_groups(one: Callable, together: Callable, group_size: int) -> Callable:

@@ -1,5 +1,8 @@
 """Batches in groups: which function serves which examples, and derivatives."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,6 +59,19 @@ def test_derivatives_are_of_the_function_that_goes_together():
         return jnp.sum(jax.lax.scan(step, x, length=2)[0])
 
     np.testing.assert_allclose(jax.jit(jax.grad(repeated))(X[1]), 6**3 * 4 * X[1] ** 3, rtol=1e-12)
+
+
+def test_derivatives_of_branches_in_a_process_of_its_own():
+    """A branch for each example, in reverse: other libraries, once loaded, repair what JAX lacks here."""
+    program = """
+import jax, jax.numpy as jnp
+from jaxcreativity._numerics import batching
+branches = lambda x: jax.lax.cond(x > 1, jnp.square, jnp.negative, x)
+function = jax.vmap(batching.in_groups(branches, branches, 1))
+print(jax.grad(lambda x: function(x).sum())(jnp.array([0.5, 3.0])).tolist())
+"""
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert found.strip() == "[-1.0, 6.0]"
 
 
 @pytest.mark.parametrize(("number", "most", "expected"), [(12, 5, 4), (7, 6, 1), (6, 100, 6), (5, 0, 1), (1, 1, 1)])
