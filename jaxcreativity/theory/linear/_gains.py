@@ -1,8 +1,7 @@
 """What a linear denoiser does to one eigenmode, and what the sampler makes of it: elementwise in the eigenvalue.
 
-All are functions for `spectral.apply`. `kept` is 1 for the modes that the network can see and 0 for the others,
-`variance` is sigma^2, `penalty` the weight decay, `time` the gradient-flow time (`inf` once trained); see `denoiser`.
-In a mode the sampler's state about the mean obeys `m' = f m` and `v' = f^2 v + tau^2` with `f = (1 - c) gain + c`.
+All are functions for `spectral.apply`; the formulas are those of `denoiser`, with t = `inf` once trained. In a
+mode the sampler's state about the mean obeys `m' = f m` and `v' = f^2 v + tau^2` with `f = (1 - c) gain + c`.
 """
 
 import jax
@@ -13,13 +12,29 @@ from jaxcreativity.sampling import step_coefficients
 
 
 def x_gain(values, kept, variance, penalty, time):
-    """Gain of a network that predicts x."""
+    """Gain of a network that predicts x.
+
+    Args:
+        values: eigenvalues l of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        variance: sigma^2.
+        penalty: weight decay g.
+        time: gradient-flow time t.
+    """
     total = values + variance + penalty
     return kept * values * _trained(total, time) / total
 
 
 def noise_gain(values, kept, variance, penalty, time):
-    """Gain of a network that predicts the noise."""
+    """Gain of a network that predicts the noise.
+
+    Args:
+        values: eigenvalues l of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        variance: sigma^2.
+        penalty: weight decay g.
+        time: gradient-flow time t.
+    """
     total = values + variance + penalty
     seen = (values + penalty + variance * (1 - _trained(total, time))) / total
     return kept * seen + (1 - kept)
@@ -35,7 +50,16 @@ def _trained(total, time):
 
 
 def sampled_gain(gain, values, kept, sigmas, eta, *gain_at):
-    """Factor of the whole chain, `prod_k f_k`."""
+    """Factor of the whole chain, `prod_k f_k`.
+
+    Args:
+        gain: `x_gain` or `noise_gain`.
+        values: eigenvalues of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        sigmas: noise grid.
+        eta: 0 is DDIM, 1 ancestral sampling.
+        *gain_at: variance, penalty and time at every level of the grid.
+    """
 
     def step(product, inputs):
         sigma, sigma_next, *parameters = inputs
@@ -46,7 +70,16 @@ def sampled_gain(gain, values, kept, sigmas, eta, *gain_at):
 
 
 def sampled_variance(gain, values, kept, sigmas, eta, *gain_at):
-    """Variance at the end of the chain."""
+    """Variance at the end of the chain.
+
+    Args:
+        gain: `x_gain` or `noise_gain`.
+        values: eigenvalues of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        sigmas: noise grid.
+        eta: 0 is DDIM, 1 ancestral sampling.
+        *gain_at: variance, penalty and time at every level of the grid.
+    """
 
     def step(variance, inputs):
         sigma, sigma_next, *parameters = inputs
@@ -58,12 +91,26 @@ def sampled_variance(gain, values, kept, sigmas, eta, *gain_at):
 
 
 def limit_gain(values, kept, sigma_max, keeps_noise):
-    """Factor of the chain of infinitely many deterministic steps."""
+    """Factor of the chain of infinitely many deterministic steps.
+
+    Args:
+        values: eigenvalues of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        sigma_max: noise level from which the sampler starts.
+        keeps_noise: 1 if modes that the network cannot see keep their noise, 0 if they vanish.
+    """
     return kept * safe_sqrt(values / (values + sigma_max**2)) + (1 - kept) * keeps_noise
 
 
 def limit_variance(values, kept, sigma_max, keeps_noise):
-    """Variance at the end of the chain of infinitely many deterministic steps."""
+    """Variance at the end of the chain of infinitely many deterministic steps.
+
+    Args:
+        values: eigenvalues of M.
+        kept: 1 for the modes that the network can see, 0 for the others.
+        sigma_max: noise level from which the sampler starts.
+        keeps_noise: 1 if modes that the network cannot see keep their noise, 0 if they vanish.
+    """
     seen = values * sigma_max**2 / (values + sigma_max**2)
     return kept * seen + (1 - kept) * keeps_noise * sigma_max**2
 

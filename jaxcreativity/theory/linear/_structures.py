@@ -32,13 +32,25 @@ def to_blocks(structure: Structure, image: Float[Array, "*shape"]) -> Inexact[Ar
 
 
 def from_blocks(structure: Structure, u: Inexact[Array, "blocks b"], shape: tuple[int, ...]) -> Float[Array, "*shape"]:
-    """The example, of the given shape, with these block coordinates."""
+    """The example with these block coordinates.
+
+    Args:
+        structure: name.
+        u: block coordinates.
+        shape: of the example.
+    """
     u = u.reshape(shape)
     return jnp.fft.ifft2(u, axes=(0, 1), norm="ortho").real if structure in SHARING else u
 
 
 def dense(structure: Structure, blocks: Inexact[Array, "blocks b b"], shape: tuple[int, ...]) -> Float[Array, "d d"]:
-    """The covariance of flattened images whose covariance in block coordinates is block-diagonal."""
+    """The covariance of flattened images whose covariance in block coordinates is block-diagonal.
+
+    Args:
+        structure: name.
+        blocks: the covariance in block coordinates.
+        shape: of an image.
+    """
     if structure == "pixelwise":
         return jnp.diag(blocks[:, 0, 0])
     if structure in ("full", "low_rank"):
@@ -52,7 +64,13 @@ def dense(structure: Structure, blocks: Inexact[Array, "blocks b b"], shape: tup
 def second_moment(
     structure: Structure, u: Float[Array, "n *shape"], kernel_size: int | None
 ) -> Inexact[Array, "blocks b b"]:
-    """The matrix M of this module for centred examples `u`."""
+    """The matrix M of this module.
+
+    Args:
+        structure: name.
+        u: centred examples.
+        kernel_size: k, for `"local"` only.
+    """
     n = u.shape[0]
     if structure in ("full", "low_rank"):
         flat = u.reshape(n, -1)

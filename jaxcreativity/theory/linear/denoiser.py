@@ -32,8 +32,16 @@ from jaxcreativity.theory.linear._structures import Structure
 class LinearDenoiser:
     """The best affine denoiser of one structure for the first two moments of a target; made by `fit`.
 
-    `spectrum` is the eigendecomposition of this module's M, `kept` is 1 for the eigenvectors that a network of the
-    given rank uses and 0 for the others. The other fields are those of `fit`.
+    Args:
+        mean: m.
+        spectrum: the eigendecomposition of this module's M.
+        kept: 1 for the eigenvectors that a network of the given rank uses, 0 for the others.
+        weight_decay: as in `fit`.
+        training_time: as in `fit`; infinite for fully trained.
+        sigma_data: as in `fit`.
+        structure: as in `fit`.
+        prediction: as in `fit`.
+        kernel_size: as in `fit`.
     """
 
     mean: Float[Array, "*shape"]

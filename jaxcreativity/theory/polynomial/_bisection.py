@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcreativity import _checks
+
 
 def change_point(
     same: Callable[..., Bool[Array, ""]],
@@ -22,7 +24,11 @@ def change_point(
         high: the other end.
         *args: one entry for each bracket.
         steps: halvings; the error is that share, `2^-steps`, of a bracket.
+
+    Raises:
+        ImportError: if optimistix is not installed.
     """
+    _checks.needs("theory", "optimistix")
     import optimistix as optx  # takes as long to load as all of this package: loaded where it is used
 
     def one(low, high, *args):

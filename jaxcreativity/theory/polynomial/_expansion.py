@@ -28,6 +28,15 @@ class Expansion:
 
     w = (y - mean) / noisy_scale,   D = mean + scale sum_n coefficients[n] h_n(w),
     h_0 = 1,   h_{n+1} = inverse_beta[n] ((w - alpha[n]) h_n - beta[n - 1] h_{n-1})
+
+    Args:
+        mean: of each coordinate's law.
+        scale: its standard deviation, or 1 where that is 0.
+        noisy_scale: that of the noisy law.
+        alpha: diagonal of the noisy law's recurrence.
+        beta: off its diagonal.
+        inverse_beta: `1 / beta`, 0 where beta is 0.
+        coefficients: `E[u h_n]`, n = 0 ... p.
     """
 
     mean: Float[Array, "*coords"]

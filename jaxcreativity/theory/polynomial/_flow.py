@@ -70,6 +70,9 @@ def integrate(
         start: where `state` holds.
         end: where it is wanted; may lie before `start`.
         state: array.
+
+    Raises:
+        ImportError: if diffrax is not installed.
     """
     _checks.needs("theory", "diffrax")
     import diffrax  # takes as long to load as all of this package: loaded where it is used

@@ -23,8 +23,12 @@ from jaxcreativity import _pytree
 class Recurrence:
     """The moments of order 0 ... 2p of one law per coordinate, as recurrence coefficients of `(x - mean) / scale`.
 
-    `scale` is the standard deviation, or 1 where that is 0. `beta[..., k]` is the coefficient between `p_k` and
-    `p_{k+1}`; it is 0 from `k = m - 1` on for a law of m atoms, `m <= p`.
+    Args:
+        mean: of each coordinate.
+        scale: its standard deviation, or 1 where that is 0.
+        alpha: `alpha_0 ... alpha_{p-1}`.
+        beta: `beta[..., k]` is the coefficient between `p_k` and `p_{k+1}`; it is 0 from `k = m - 1` on for a law of m
+            atoms, `m <= p`.
     """
 
     mean: Float[Array, "*coords"]

@@ -20,10 +20,14 @@ from jaxcreativity.theory.polynomial._recurrence import Recurrence
 class PolynomialDenoiser:
     """The best denoiser among polynomials of degree p in each coordinate; made by `polynomial.from_moments` and `fit`.
 
-    Coordinates are the entries of an example, or with `vectors` those of `vectors^T (y - offset)`. `target` holds
-    what a degree p can see of each coordinate's law, its moments up to 2p. With a `table` of the coefficients of
-    some noise levels (`polynomial.tabulate`), a call uses those of the nearest one (in ratio); without, it computes
-    its own.
+    Coordinates are the entries of an example, or with `vectors` those of `vectors^T (y - offset)`.
+
+    Args:
+        target: what a degree p can see of each coordinate's law, its moments up to 2p.
+        offset: the example whose coordinates are 0, if they are not the entries.
+        vectors: orthogonal; its columns are the directions of the coordinates.
+        table: coefficients of some noise levels (`polynomial.tabulate`), of which a call uses those of the nearest one
+            (in ratio); without it, a call computes its own.
     """
 
     target: Recurrence

@@ -37,18 +37,33 @@ class VolterraDenoiser:
 
     Made by `polynomial.fit` with basis `"joint"` or `"patch"`. Without a `table`, a call solves the normal equations of
     its noise level; `polynomial.tabulate` does so once for a grid, and keeps the coefficients only.
+
+    Args:
+        mean: of the patch (of the whole example, flattened, for `"joint"`).
+        vectors: principal directions of the patch.
+        scales: s_i.
+        outputs: rows of `vectors` for the entries that are estimated.
+        output_mean: of those entries.
+        output_variance: of those entries.
+        gram: G_k, k = 0 ... p; `None` if there is a table.
+        signal: `E[(x_o - mean_o) u^a]`; `None` if there is a table.
+        noise: `E[eps_o He_a] / sigma`; `None` if there is a table.
+        table: `(f, o)` coefficients of some noise levels.
+        degree: p.
+        shape: of one example.
+        kernel_size: k, `None` for `"joint"`.
     """
 
-    mean: Float[Array, " m"]  # of the patch (the whole example, flattened, for "joint")
-    vectors: Float[Array, "m m"]  # principal directions of the patch
+    mean: Float[Array, " m"]
+    vectors: Float[Array, "m m"]
     scales: Float[Array, " m"]
-    outputs: Float[Array, "o m"]  # rows of `vectors` for the entries that are estimated
+    outputs: Float[Array, "o m"]
     output_mean: Float[Array, " o"]
     output_variance: Float[Array, " o"]
     gram: Float[Array, "orders f f"] | None
-    signal: Float[Array, "f o"] | None  # E[(x_o - mean_o) u^a]
-    noise: Float[Array, "f o"] | None  # E[eps_o He_a] / sigma
-    table: LevelTable | None  # of (f, o) coefficients
+    signal: Float[Array, "f o"] | None
+    noise: Float[Array, "f o"] | None
+    table: LevelTable | None
     degree: int = _pytree.static()
     shape: tuple[int, ...] = _pytree.static()
     kernel_size: int | None = _pytree.static()
