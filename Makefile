@@ -8,7 +8,7 @@ DATASET ?= digits
 # their order: those with few tests are the longest.
 PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint format docs dist-test lock clean
+.PHONY: demo test test-all doctest lint format docs dist-test lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
@@ -22,9 +22,15 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" \
 		$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	$(MAKE) doctest
 
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(MAKE) doctest
+
+# The examples in docstrings, as users run them: in float32.
+doctest: $(VENV)/installed
+	$(BIN)/python -m pytest -q --doctest-modules jaxcreativity $(PYTEST_OPTIONS)
 
 # The documentation site, warnings as errors; without a network once everything is installed.
 docs: $(VENV)/docs

@@ -12,7 +12,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "jaxcreativity"
 FILES = sorted(PACKAGE.rglob("*.py"))
 SECTIONS = "Args|Attributes|Raises|Returns|Yields|Example|Examples|Note|Notes|Source|Sources"
-ERRORS = {"ValueError", "TypeError", "FloatingPointError", "NotImplementedError"}
+ERRORS = {"ImportError", "ValueError", "TypeError", "FloatingPointError", "NotImplementedError"}
 
 
 def is_public(name):
@@ -73,9 +73,9 @@ def raised(node):
         if isinstance(child, ast.Raise) and child.exc is not None:
             kind = child.exc.func if isinstance(child.exc, ast.Call) else child.exc
             kinds.add(ast.unparse(kind))
-        # A check of arguments: all of `_checks` that are called for their error raise ValueError.
+        # A check of arguments: all of `_checks` but one raise ValueError.
         if isinstance(child, ast.Call) and ast.unparse(child.func) in CHECKS:
-            kinds.add("ValueError")
+            kinds.add("ImportError" if ast.unparse(child.func) == "_checks.needs" else "ValueError")
     return kinds & ERRORS
 
 

@@ -46,6 +46,7 @@ def test_links_to_the_site_have_pages(path):
             assert (PROJECT / page).with_suffix(".ipynb" if page.startswith("notebooks") else ".md").exists(), page
 
 
+@pytest.mark.slow  # `make docs` runs them, too
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path):
     script = tmp_path / "notebook.py"

@@ -27,7 +27,14 @@ PHOTOGRAPHS = (
 
 
 def digits(image_size: int | None = None) -> ImageSource:
-    """1 797 handwritten digits, 8x8x1, 17 grey levels, with labels (scikit-learn's `load_digits`)."""
+    """1 797 handwritten digits, 8x8x1, 17 grey levels, with labels (scikit-learn's `load_digits`).
+
+    Args:
+        image_size: side to resize to.
+
+    Raises:
+        ImportError: if scikit-learn is not installed.
+    """
     _checks.needs("data", "sklearn")
     from sklearn.datasets import load_digits
 
@@ -53,6 +60,12 @@ def natural_patches(image_size: int | None = None) -> ImageSource:
 
     Held out is one upright band of tiles per photograph, at a random place: tiles that touch are then in the same
     part except along the band's two edges, and the band has sky and ground like the rest.
+
+    Args:
+        image_size: side to resize to.
+
+    Raises:
+        ImportError: if Pillow, scikit-learn or scikit-image is not installed.
     """
     _checks.needs("data", "PIL", "sklearn", "skimage")
     from PIL import Image

@@ -40,6 +40,7 @@ def fit_prototypes(
         learning_rate: first step size, in the units of `x`.
 
     Raises:
+        ImportError: if scikit-learn is not installed.
         ValueError: for bad examples, noise levels or counts, more prototypes than distinct examples, or clusters that
             k-means leaves empty.
 

@@ -129,7 +129,7 @@ def test_inception_without_weights_says_what_to_pass(weights):
 def test_inception_without_its_package_says_what_to_install(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"")
-    with pytest.raises(ImportError, match=r"pip install 'jaxcreativity\[inception\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'jaxcreativity\[interop\]'"):
         metrics.features.inception(path)
 
 
