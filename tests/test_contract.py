@@ -4,6 +4,7 @@ Compiling takes nearly all of the time, so the tests share four programs a denoi
 a batch and a gradient in float64. Every batch has `BATCH` examples.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,7 +86,7 @@ def test_finite_at_every_noise_level_in_float32(case):
     # Every level of noise in y with every sigma: noise of the size that sigma says, and of any other.
     true_sigmas = np.repeat(SIGMAS, len(SIGMAS))
     y, sigmas = noisy(case, np.tile(SIGMAS, len(SIGMAS)), jnp.float32, true_sigmas=true_sigmas)
-    assert np.isfinite(apply_batch(case.denoiser(jnp.float32), y, sigmas)).all()
+    chex.assert_tree_all_finite(apply_batch(case.denoiser(jnp.float32), y, sigmas))
 
 
 def test_no_recompilation_for_other_values(case):
@@ -135,6 +136,7 @@ def test_pytree_round_trip(case):
     rebuilt = jax.tree.unflatten(treedef, leaves)
     assert type(rebuilt) is type(denoiser)
     assert jax.tree.structure(rebuilt) == treedef
+    chex.assert_trees_all_equal(rebuilt, denoiser, strict=True)
     assert all(a is b for a, b in zip(jax.tree.leaves(rebuilt), leaves, strict=True))
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
     assert_hashable(treedef)
@@ -148,4 +150,4 @@ def test_gradient_with_respect_to_leaves_is_finite(case):
     y, sigmas = noisy(case, [0.5, 1e-3] * (BATCH // 2), jnp.float64)
     gradient = floating(leaf_gradient(case.denoiser(jnp.float64), y[:2], sigmas[:2]))
     assert any(np.any(leaf) for leaf in gradient)
-    assert all(np.isfinite(leaf).all() for leaf in gradient)
+    chex.assert_tree_all_finite(gradient)
