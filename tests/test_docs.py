@@ -54,6 +54,15 @@ def test_examples_run_as_a_user_runs_them():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_readme_says_what_the_demo_takes_and_prints():
+    record, text = json.loads((PROJECT / "results" / "demo.json").read_text()), README.read_text()
+    assert f"`make demo` takes {record['seconds'] / 60:.0f} minutes on {record['cpu_count']} CPU cores" in text
+    assert record["first_table_and_figure_seconds"] < 40  # "half a minute in"
+    for row in record["first_table"]:
+        quartiles = "{pearson_median:.3f} ({pearson_q25:.3f}–{pearson_q75:.3f})".format(**row)
+        assert re.search(rf"\| {row['network']} +\| +{row['closed_form']} \| {re.escape(quartiles)} \|", text)
+
+
 def test_readme_table_is_what_was_measured():
     def row(entry, floor):
         return [entry["pearson_median"], entry["r_squared_median"], floor]
