@@ -102,7 +102,6 @@ class Run:
     folder: Path
     settings: Any
     started: float
-    computed: list[str]
 
     def say(self, text: str) -> None:
         """Print a line, unless progress is off, above any bar that is shown."""
@@ -138,7 +137,6 @@ class Run:
             return files.read_measured(path)
         began = time.perf_counter()
         files.write_measured(path, *compute())
-        self.computed.append(label)
         self._log(f"{label} ({time.perf_counter() - began:.0f} s)")
         return files.read_measured(path)
 
@@ -170,7 +168,7 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     with files.lock(folder):
         files.claim(folder, _identity(resolved))
         files.append_json(folder / "environment.json", environment() | {"seconds": 0.0, "computed": []})
-        opened = Run(folder, resolved, time.perf_counter(), [])
+        opened = Run(folder, resolved, time.perf_counter())
         opened.say(f"{folder}/")
         metrics = _all_parts(experiment, opened, chosen, prepared)
         opened._log()
@@ -201,7 +199,7 @@ def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
     names = {field.name for field in dataclasses.fields(experiment.settings)}
     stored = {name: _as_tuple(value) for name, value in stored.items() if name in names}
     kept = {name: getattr(settings, name) for name in NOT_IDENTITY}
-    opened = Run(folder, experiment.settings(**(stored | kept)), time.perf_counter(), [])
+    opened = Run(folder, experiment.settings(**(stored | kept)), time.perf_counter())
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(opened.settings)
     if missing := [name for name in chosen if not files.is_stored(folder / "parts" / name)]:
         raise ValueError(f"{folder} has not measured {', '.join(missing)} yet; run it without --report-only first")

@@ -39,7 +39,7 @@ def test_each_network_of_a_group_sees_its_own_images():
 
 def test_finished_cells_are_read_not_computed(tmp_path):
     (tmp_path / "environment.json").write_text('[{"seconds": 0, "computed": []}]')
-    opened = Run(tmp_path, bottleneck.Config(), 0.0, [])
+    opened = Run(tmp_path, bottleneck.Config(), 0.0)
     first = opened.stage("a", lambda: ({"value": 0.5}, {"images": np.arange(3.0)}))
     second = opened.stage("a", lambda: pytest.fail("computed again"))
     assert first[0] == second[0] == {"value": 0.5}

@@ -59,7 +59,7 @@ def test_report_needs_numbers_and_curves_alone(tmp_path):
     }  # fmt: skip
     images = np.zeros((12, 4, 4, 1))
     for degrees in ((2,), (1, 2, 3, 4, 5, 6, 7)):
-        opened = Run(tmp_path, polynomial.Config(degrees=degrees), 0.0, [])
+        opened = Run(tmp_path, polynomial.Config(degrees=degrees), 0.0)
         numbers = {
             "marginals": [{"target": name, "degree": p, **row} for p in degrees for name in names],
             "moment_matching": {str(p): {"predicted": 0.1, "networks": 0.1} for p in degrees},

@@ -32,8 +32,10 @@ def log_density(
     z_max: float = 10.0,
     max_branches: int = 8,
 ) -> Float[Array, " n"]:
-    """Log-density, in nats, at `x` of what `sampling.sample` generates along `sigmas` with eta = 0: exact.
+    """Log-density, in nats, at `x` of what `sampling.sample` generates along `sigmas` with eta = 0.
 
+    Exact but where only seeds beside diverging ones lead, far out in the tails (beyond six standard deviations for the
+    exponential law at degree 3): there, turns of the map lie closer than the cells in which they are sought.
     Differentiable (first order) with respect to `x`, `sigmas` and what the denoiser was made from.
 
     Args:
