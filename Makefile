@@ -7,6 +7,8 @@ DATASET ?= digits
 # Compilation runs on one core each: one worker per core. Modules stay together, they share compiled programs, and keep
 # their order: those with few tests are the longest.
 PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
+# Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
+QUICK := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1
 
 .PHONY: demo test test-all doctest lint format docs dist-test lock clean
 
@@ -18,11 +20,9 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.unet_variants --small
 	$(BIN)/python -m experiments.probing --small
 
-# Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 test: $(VENV)/installed
-	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" \
-		$(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
-	$(MAKE) doctest
+	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(MAKE) doctest
 
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)

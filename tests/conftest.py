@@ -1,5 +1,6 @@
 """What every test shares: float64 enabled, strict ranks, checked annotations, real data or a stated reason to skip."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import pytest
 
 # Before the package is imported, so that every annotation in it is checked.
 jaxtyping.install_import_hook("jaxcreativity", "beartype.beartype")
+
+# Tracing makes millions of short-lived objects: looking for cycles among them as often as Python does takes 5 %.
+gc.set_threshold(100_000, 20, 100)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
