@@ -161,5 +161,9 @@ def draw(
 
 
 def warmup_cosine(learning_rate: float, num_steps: int) -> optax.Schedule:
-    """Learning rate of every training here: linear from 0 over the first 5 % of the steps, then a cosine down to 0."""
-    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, num_steps // 20), num_steps + 1)
+    """Learning rate of every training here: up to its peak in the first 5 % of the steps, then a cosine down to 0.
+
+    Step k of n, counted from 0, has the rate of k + 1: the first one moves, too, and the one after the last would not.
+    """
+    rate = optax.warmup_cosine_decay_schedule(0.0, learning_rate, max(1, num_steps // 20), num_steps + 1)
+    return lambda step: rate(step + 1)

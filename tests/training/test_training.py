@@ -243,3 +243,22 @@ def test_denoising_loss_takes_plain_functions_and_refuses_what_is_no_grid(x, unc
                              ({"num_draws": 0}, "num_draws"), ({"batch_size": 0}, "batch_size")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             of(exact, **changes)
+
+
+@pytest.mark.parametrize("num_steps", [1, 10, 100])
+def test_every_step_of_the_default_rate_moves(num_steps):
+    rate = training.warmup_cosine(0.5, num_steps)
+    rates = np.array([rate(step) for step in range(num_steps)])
+    assert (rates > 0).all() and rates.max() == 0.5
+    np.testing.assert_allclose(rate(num_steps), 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.999])
+def test_one_step_changes_the_parameters(x, ema_decay):
+    module = networks.PixelwiseLinear(LEVELS)
+    network = training.fit(
+        module, x, SIGMAS, key=jax.random.key(0), num_steps=1, ema_decay=ema_decay, progress=False
+    )  # fmt: skip
+    init_key, _ = jax.random.split(jax.random.key(0))
+    initial = module.init(init_key, x[0], jnp.ones(()))["params"]
+    jax.tree.map(lambda new, old: np.testing.assert_array_less(0, np.abs(new - old).max()), network.params, initial)
