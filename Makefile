@@ -10,7 +10,7 @@ PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 # Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
 QUICK := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1
 
-.PHONY: demo test test-all doctest lint format docs dist-test lock clean
+.PHONY: demo test test-all doctest lint format docs dist-test record results lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m experiments.compare --dataset $(DATASET)
@@ -50,6 +50,47 @@ dist-test: $(VENV)/installed
 	rm -rf dist
 	$(BIN)/uv build --quiet
 	$(BIN)/python tests/dist_smoke.py dist
+
+# All that README and docs show, measured anew (hours on two cores), each folder resumed where it was; data from TFDS.
+RECORD := $(BIN)/python -m experiments
+RESNET := --output results --name local-mnist-resnet
+SOFT := --dataset digits --image-size 8 --padding circular --soft-window --train-steps 1500 --num-pairs 64 \
+	--output results --name local-digits-soft-window
+MNIST14 := --dataset mnist --image-size 14 --num-images 4096 --output results --name bottleneck-mnist
+CAPACITY := --parts capacity --dataset mnist --image-size 8 --output results --name bottleneck-mnist-capacity
+POWERS := 16 32 64 128 256 512 1024 2048
+VARIANTS := baseline "no skips" "one scale" "max pooling" "kernel 1" circular "attention all" "group norm" quadratic \
+	identity coordinates "no time" narrow linear
+
+record: $(VENV)/installed
+	$(RECORD).compare --output results
+	for seed in 1 2; do $(RECORD).compare --seed $$seed --output results --name compare-digits-seed$$seed || exit; done
+	$(RECORD).polynomial --also mnist --output results
+	$(RECORD).probing --output results
+	$(RECORD).local $(RESNET)
+	for seed in 1 2; do $(RECORD).local --seed $$seed $(RESNET)-seed$$seed || exit; done
+	$(RECORD).local $(SOFT)
+	for seed in 1 2; do $(RECORD).local --seed $$seed $(SOFT)-seed$$seed || exit; done
+	$(RECORD).bottleneck --parts codes encoder rank $(MNIST14)
+	for seed in 1 2; do \
+		$(RECORD).bottleneck --seed $$seed --parts codes --code-sizes 2 $(MNIST14)-seed$$seed || exit; done
+	$(RECORD).bottleneck $(CAPACITY) --activations softmax --counts $(POWERS) --widths $(POWERS)
+	$(RECORD).bottleneck $(CAPACITY)-long --activations softmax --counts 512 --widths 512 --capacity-steps 24000
+	$(RECORD).bottleneck $(CAPACITY)-silu --activations silu
+	$(RECORD).unet_variants --variants $(VARIANTS) --train-steps 1000 --batch-size 4 --counts 16 64 256 1024 --output results
+	$(RECORD).unet_variants --parts sweep --variants baseline "no skips" --dataset mnist --image-size 8 \
+		--num-images 16384 --train-steps 1000 --batch-size 4 --output results --name unet-variants-mnist-sweep
+	$(BIN)/python -m benchmarks.gradients --record gradients
+	$(BIN)/python -m benchmarks.training --rounds 15 --record training
+	$(BIN)/python -m benchmarks.local --repetitions 3 --record local
+	$(BIN)/python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1 --boundaries interior \
+		--repetitions 1 --record local-all-images
+	$(MAKE) results
+
+# The overview of results/, and the numbers in README and docs, from what results/ holds.
+results: $(VENV)/installed
+	$(BIN)/python -m experiments.record
+	$(BIN)/python -m docs.claims --write
 
 # Resolves the bounds of pyproject.toml anew, for every supported Python at once.
 lock: $(VENV)/installed

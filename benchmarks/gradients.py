@@ -14,15 +14,14 @@ import time
 
 import jax
 import jax.numpy as jnp
-import tyro
 
-from experiments.runner import table
+from benchmarks import recording
 from jaxcreativity import data, networks, probing, schedules
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(recording.Recorded):
     """What is measured."""
 
     dataset: str = "digits"
@@ -40,16 +39,14 @@ class Config:
     repetitions: int = 5
 
 
-def main(config: Config) -> dict[str, float]:
-    """Measure, print two tables, and return the numbers in them."""
+def measure(config: Config) -> recording.Tables:
+    """Time by derivative, and memory by number of steps."""
     x = jnp.asarray(data.load(config.dataset, image_size=config.image_size, num_images=config.num_images).train)
     module = networks.MinimalResNet(config.depth, config.width)
     params = jax.jit(module.init)(jax.random.key(0), x[0], jnp.ones((), x.dtype))["params"]
     network, theory = networks.bind(module, params, prediction="v"), EmpiricalDenoiser(x)
     z = jax.random.normal(jax.random.key(1), (config.batch, *x.shape[1:]), x.dtype)
-    measured = _times(config, network, theory, z) | _memory(config, network, theory, z)
-    print(f"{config.batch} seeds of {x.shape[1:]}, {len(x)} images, {jax.devices()[0].device_kind}")
-    return measured
+    return {"time": _times(config, network, theory, z), "memory": _memory(config, network, theory, z)}
 
 
 def _discrepancy(num_steps, **options):
@@ -57,7 +54,7 @@ def _discrepancy(num_steps, **options):
     return lambda z, network, theory: probing.discrepancy(theory, network, z, sigmas, **options)
 
 
-def _times(config, network, theory, z) -> dict[str, float]:
+def _times(config, network, theory, z):
     loss = _discrepancy(config.sampler_steps, unroll=jax.default_backend() == "cpu")
     programs = {
         "forward": jax.jit(loss),
@@ -71,24 +68,24 @@ def _times(config, network, theory, z) -> dict[str, float]:
             jax.block_until_ready(program(z, network, theory))
             if repetition:
                 smallest[name] = min(smallest[name], time.perf_counter() - started)
-    rows = [(name, f"{1e3 * t:.1f}", f"{t / smallest['forward']:.2f}") for name, t in smallest.items()]
-    print(table([f"{config.sampler_steps} steps", "ms", "x forward"], rows), end="\n\n")
-    return {f"seconds, {name}": t for name, t in smallest.items()}
+    return [
+        {"steps": config.sampler_steps, "of": name, "ms": 1e3 * seconds, "x forward": seconds / smallest["forward"]}
+        for name, seconds in smallest.items()
+    ]
 
 
-def _memory(config, network, theory, z) -> dict[str, float]:
-    measured, rows = {}, []
+def _memory(config, network, theory, z):
+    rows = []
     for remat in (False, True):
-        held = []
+        held = {}
         for num_steps in config.memory_steps:
             gradient = jax.jit(jax.grad(_discrepancy(num_steps, remat=remat), argnums=(0, 1)))
-            held.append(gradient.lower(z, network, theory).compile().memory_analysis().temp_size_in_bytes / 2**20)
-            measured[f"MiB, {num_steps} steps, remat {remat}"] = held[-1]
-        rows.append((f"remat={remat}", *(f"{m:.1f}" for m in held), f"{held[-1] / held[0]:.2f}"))
-    header = ["memory of the gradient, MiB", *(f"{n} steps" for n in config.memory_steps), "ratio"]
-    print(table(header, rows), end="\n\n")
-    return measured
+            memory = gradient.lower(z, network, theory).compile().memory_analysis()
+            held[f"MiB, {num_steps} steps"] = memory.temp_size_in_bytes / 2**20
+        first, *_, last = held.values()
+        rows.append({"remat": str(remat), **held, "last / first": last / first})
+    return rows
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    recording.main(Config, measure, __doc__)

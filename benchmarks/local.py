@@ -20,16 +20,15 @@ from typing import get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from experiments.runner import table
+from benchmarks import recording
 from jaxcreativity import data
 from jaxcreativity.theory.patches import Boundary, LocalDenoiser
 from jaxcreativity.theory.patches._energies import Precision, product
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(recording.Recorded):
     """What is measured."""
 
     dataset: str = "cifar10"
@@ -46,8 +45,8 @@ class Config:
     matmul_size: int = 2048
 
 
-def main(config: Config) -> list[dict]:
-    """Measure, print a table, and return its rows."""
+def measure(config: Config) -> recording.Tables:
+    """Speed and memory of every call, and the largest errors with rounded patches."""
     x = _images(config)
     n, height, width, channels = x.shape
     a = jax.random.normal(jax.random.key(0), (config.matmul_size, config.matmul_size))
@@ -81,10 +80,7 @@ def main(config: Config) -> list[dict]:
                         }
                     )  # fmt: skip
                     print(_line(rows[-1]), flush=True)
-    print(f"\n{config.dataset}, {n} images of {x.shape[1:]}, {jax.devices()[0].device_kind}\n")
-    print(table(list(rows[0]), [[f"{v:.3g}" if isinstance(v, float) else str(v) for v in r.values()] for r in rows]))
-    print(_precision_table(config, x[:300]))
-    return rows
+    return {"speed": rows, "largest error": _rounding(config, x[:300])}
 
 
 def _images(config) -> jax.Array:
@@ -116,7 +112,7 @@ def _line(row) -> str:
     )
 
 
-def _precision_table(config, x) -> str:
+def _rounding(config, x):
     """Largest difference of the output with rounded patches, by patch size and noise level."""
     sigmas = (0.05, 0.2, 1.0, 5.0)
     call = jax.jit(lambda d, y, s: d(y, s))
@@ -128,11 +124,12 @@ def _precision_table(config, x) -> str:
         for precision in get_args(Precision):
             rounded = dataclasses.replace(exact, precision=precision)
             found = [call(rounded, x[0] + s * noise, jnp.float32(s)) for s in sigmas]
-            errors = [f"{float(jnp.abs(a - b).max()):.1e}" for a, b in zip(found, wanted, strict=True)]
-            rows.append([precision, str(k), *errors])
-    head = ["largest error", "k", *(f"sigma {s:g}" for s in sigmas)]
-    return f"\n{len(x)} images\n\n{table(head, rows)}"
+            errors = [float(jnp.abs(a - b).max()) for a, b in zip(found, wanted, strict=True)]
+            rows.append(
+                {"precision": precision, "k": k} | {f"sigma {s:g}": e for s, e in zip(sigmas, errors, strict=True)}
+            )
+    return rows
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    recording.main(Config, measure, __doc__)

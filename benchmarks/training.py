@@ -25,16 +25,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
-from experiments.runner import table
+from benchmarks import recording
 from jaxcreativity import networks, schedules, training
 
 LEARNING_RATE, SIGMA_DATA, DECAY = 1e-3, 0.5, 0.999
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(recording.Recorded):
     """What is measured."""
 
     network: Literal["resnet", "unet"] = "resnet"
@@ -51,8 +50,8 @@ class Config:
     """Interpreter that has PyTorch."""
 
 
-def main(config: Config) -> dict[str, Any]:
-    """Measure, print a table, and return its numbers."""
+def measure(config: Config) -> recording.Tables:
+    """Time of a step of every contestant."""
     images = np.random.default_rng(0).normal(0, SIGMA_DATA, (1000, config.image_size, config.image_size, 1))
     x = jnp.asarray(images, jnp.float32)
     sigmas = schedules.grid(schedules.cosine(), config.levels)[:-1]
@@ -79,19 +78,17 @@ def main(config: Config) -> dict[str, Any]:
         torch.wait()
 
     count = config.levels * config.batch_size
-    device = jax.devices()[0].device_kind
-    rows, numbers = [], {"load": load, "device": device}
-    for name, found in times.items():
-        ratio = float(np.median(np.divide(times["ours"], found)))
-        rate = float(np.median(operations / np.array(found) / rates))
-        numbers[name] = {"seconds": min(found), "ours_over_this": ratio, "fraction_of_matmul": rate}
-        rows.append([name, f"{1e3 * min(found):.1f}", f"{count / min(found):.0f}", f"{ratio:.2f}", f"{rate:.2f}"])
-    print(
-        f"\n{config.network}, {count} images of {config.image_size} pixels a side a step, {operations / 1e9:.1f} GFLOP"
-    )
-    print(f"{device}, {os.cpu_count()} cores, load before {load:.1f}, after {os.getloadavg()[0]:.1f}\n")
-    print(table(["step", "ms", "images/s", "ours / this", "fraction of matmul"], rows))
-    return numbers
+    print(f"{operations / 1e9:.1f} GFLOP a step, load before {load:.1f}, after {os.getloadavg()[0]:.1f}")
+    return {
+        "step": [
+            {
+                "of": name, "ms": 1e3 * min(found), "images/s": count / min(found),
+                "ours / this": float(np.median(np.divide(times["ours"], found))),
+                "share of matmul": float(np.median(operations / np.array(found) / rates)),
+            }
+            for name, found in times.items()
+        ]
+    }  # fmt: skip
 
 
 def _timed(call) -> float:
@@ -200,4 +197,4 @@ def _ask(worker, steps) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    recording.main(Config, measure, __doc__)

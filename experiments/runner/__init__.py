@@ -4,7 +4,7 @@ from experiments.runner.cli import main
 from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, Settings, run
 from experiments.runner.files import slug
 from experiments.runner.options import check_choices, check_counts, check_noise_levels, option
-from experiments.runner.tables import facts, number, quartiles, table, without_empty_columns
+from experiments.runner.tables import facts, number, quartiles, table, table_of, without_empty_columns
 
 __all__ = [
     "Arrays",
@@ -25,5 +25,6 @@ __all__ = [
     "run",
     "slug",
     "table",
+    "table_of",
     "without_empty_columns",
 ]

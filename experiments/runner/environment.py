@@ -15,7 +15,7 @@ PACKAGES = ("jaxcreativity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint
 
 
 def environment() -> dict[str, Any]:
-    """Command, versions, commit, device and time of this process."""
+    """Command, versions, commit, device and time of this process, and how busy the machine is (over one minute)."""
     device = jax.devices()[0]
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -25,6 +25,7 @@ def environment() -> dict[str, Any]:
         "commit": commit(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "cpu_count": os.cpu_count(),
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
 

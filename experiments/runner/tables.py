@@ -27,6 +27,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
+def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of rows that have the same columns, numbers to three digits."""
+    cells = [[f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row.values()] for row in rows]
+    return table(list(rows[0]), cells)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number in a cell; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
