@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests import golden
 from tests.registry import CASES
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
@@ -43,12 +44,21 @@ def noisy(case, sigmas, dtype, *, true_sigmas=None):
     return jnp.asarray(x + scale * rng.standard_normal(x.shape), dtype), jnp.asarray(sigmas, dtype)
 
 
+def apply_to_golden(case):
+    """What the numbers on file are of: noisy examples of many levels, in float64."""
+    return apply_batch(case.denoiser(jnp.float64), *noisy(case, np.geomspace(0.02, 4.0, BATCH), jnp.float64))
+
+
 def floating(tree):
     return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
 
 # Two orders of the same sums differ by a few hundred roundings of numbers of size 1.
 ROUNDING = 300 * float(np.finfo(np.float32).eps)
+
+
+def test_numbers_are_those_on_file(case):
+    golden.check(str(case), apply_to_golden(case))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=["float32", "float64"])
