@@ -126,7 +126,7 @@ def _compare(
     predicted = linear.generated(theory, setup.sigmas)
     ideal = predicted.sample(setup.key("floor"), count)
     row |= {
-        "covariance_error": float(covariance_error(samples.reshape(count, -1), predicted.covariance)),
+        "covariance_error": float(covariance_error(samples, predicted.covariance)),
         "covariance_error_floor": float(sampling_error(predicted.covariance, count)),
         "wasserstein2": distance(predicted, _law(samples)),
         "wasserstein2_floor": distance(predicted, _law(ideal)),

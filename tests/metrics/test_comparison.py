@@ -160,16 +160,27 @@ def test_summary_is_plain_numbers_for_json(dtype):
     np.testing.assert_allclose(numbers["r_squared_q75"], np.quantile(result.r_squared, 0.75), rtol=1e-6)
 
 
-def test_covariance_error_of_samples_and_of_covariances():
+def law(covariance):
+    return gaussian.Gaussian(np.zeros(len(covariance)), covariance)
+
+
+@pytest.mark.parametrize("n", [5, 6, 40], ids=lambda n: f"{n} samples of 6 entries")
+def test_covariance_error_of_samples_and_of_laws(n):
     rng = np.random.default_rng(4)
-    x = rng.normal(size=(40, 2, 3, 1)) * np.arange(1, 7).reshape(2, 3, 1)
+    x = rng.normal(size=(n, 2, 3, 1)) * np.arange(1, 7).reshape(2, 3, 1)
     other = np.cov(rng.normal(size=(40, 6)).T)
-    sampled = np.cov(x.reshape(40, 6).T, bias=True)
+    sampled = np.cov(x.reshape(n, 6).T, bias=True)
     expected = np.linalg.norm(sampled - other) / np.linalg.norm(other)
-    np.testing.assert_allclose(metrics.covariance_error(x, other), expected, rtol=1e-12)
-    np.testing.assert_allclose(metrics.covariance_error(sampled, other), expected, rtol=1e-12)
-    assert metrics.covariance_error(other, other) == 0
-    np.testing.assert_allclose(metrics.covariance_error(2 * other, other), 1, rtol=1e-12)
+    for estimate in (x, x.reshape(n, 6), law(sampled)):
+        np.testing.assert_allclose(metrics.covariance_error(estimate, other), expected, rtol=1e-12)
+    assert metrics.covariance_error(law(other), other) == 0
+    np.testing.assert_allclose(metrics.covariance_error(law(2 * other), other), 1, rtol=1e-12)
+
+
+def test_a_symmetric_array_is_samples_too():
+    x = np.asarray([[2.0, 1.0], [1.0, 4.0]])
+    expected = np.linalg.norm(np.cov(x.T, bias=True) - x) / np.linalg.norm(x)
+    np.testing.assert_allclose(metrics.covariance_error(x, x), expected, rtol=1e-12)
 
 
 def test_covariance_error_is_differentiable():
@@ -210,8 +221,9 @@ EYE = np.eye(4)
         (lambda: metrics.covariance_error(EYE, 0 * EYE), "covariance is zero"),
         (lambda: metrics.covariance_error(EYE, EYE[:2]), r"covariance must have shape \(d, d\)"),
         (lambda: metrics.covariance_error(EYE, np.triu(EYE + 1)), "covariance is not symmetric"),
-        (lambda: metrics.covariance_error(np.triu(EYE + 1), EYE), "estimate is not symmetric.*gaussian.fit"),
-        (lambda: metrics.covariance_error(np.zeros((9, 3)), EYE), "samples with 4 entries"),
+        (lambda: metrics.covariance_error(law(np.triu(EYE + 1)), EYE), "covariance of estimate is not symmetric"),
+        (lambda: metrics.covariance_error(law(EYE[:3, :3]), EYE), "must have 4 entries per sample.*got 3"),
+        (lambda: metrics.covariance_error(np.zeros((9, 3)), EYE), "must have 4 entries per sample.*got 3"),
         (lambda: metrics.covariance_error(EYE * np.nan, EYE), "estimate has NaN"),
         (lambda: metrics.sampling_error(EYE, 0), "n must be an integer of at least 1"),
         (lambda: metrics.sampling_error(0 * EYE, 9), "covariance is zero"),

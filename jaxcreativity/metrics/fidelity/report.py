@@ -204,7 +204,7 @@ def realism(
                 x, y, num_subsets=num_subsets, subset_size=subset_size, key=key, confidence=confidence
             ),
             overlap=overlap(x, y, neighbour),
-            covariance_error=float(covariance_error(gaussian.fit(x).covariance, law.covariance)),
+            covariance_error=float(covariance_error(x, law.covariance)),
             spectrum_error=float(spectrum_error(chosen[name], chosen["train"])),
             held_out=reference,
             features=feature_spaces.name_of(features),
