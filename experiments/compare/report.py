@@ -47,7 +47,8 @@ training."""
 
 NOVELTY = """\
 *Nearest / second nearest*: distance to the nearest training image over that to the second nearest, median (quartiles);
-an image below 1/3 counts as *memorised*."""
+near-duplicates among the training images count as one. An image below 1/3 counts as *memorised*; how much hangs on this
+threshold is in the columns *below 1/6* and *below 2/3*."""
 
 SPECTRA = {
     "nonlinear": """\
@@ -130,12 +131,16 @@ def _nearer(name: str, rows: list[Numbers]) -> str:
 
 
 def _novelty(novelties: Numbers) -> str:
+    shares = {"memorised": "fraction", "below 1/6": "at_half", "below 2/3": "at_double"}
+    share = lambda row, name: f"{100 * row[name]:.1f} %" if name in row else "–"  # noqa: E731
     return table(
-        ["samples", "nearest / second nearest", "memorised"],
-        [
-            [name, quartiles(row, "ratio"), f"{100 * row['memorised_fraction']:.1f} %"]
-            for name, row in novelties.items()
-        ],
+        *without_empty_columns(
+            ["samples", "nearest / second nearest", *shares],
+            [
+                [name, quartiles(row, "ratio"), *(share(row, f"memorised_{which}") for which in shares.values())]
+                for name, row in novelties.items()
+            ],
+        )
     )
 
 

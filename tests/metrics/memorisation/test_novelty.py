@@ -199,10 +199,13 @@ def test_summary_is_plain_numbers_for_json(sets, held_out):
     queries, data = sets
     result = metrics.novelty(queries, data, queries[:20] if held_out else None, confidence=0.9)
     numbers = json.loads(json.dumps(result.summary(), allow_nan=False))
-    measured = {"count", "memorised_fraction", "memorised_low", "memorised_high"} | {
+    memorised = {f"memorised_{what}" for what in ("fraction", "low", "high", "at_half", "at_double")}
+    measured = {"count", *memorised} | {
         f"{measure}_{at}" for measure in ("ratio", "distance") for at in ("q25", "median", "q75")
     }
-    settings = {"neighbour", "threshold", "confidence", "num_train", "num_duplicates"}
+    settings = {"neighbour", "threshold", "confidence", "num_train", "num_duplicates"} | {
+        "duplicate_fraction", "neighbour_scale", "near_duplicate_share"
+    }  # fmt: skip
     assert set(numbers) == measured | settings | ({f"held_out_{name}" for name in measured} if held_out else set())
     assert (numbers["count"], numbers["num_train"], numbers["confidence"]) == (33, N, 0.9)
     assert numbers["memorised_fraction"] == pytest.approx(13 / 33, abs=1e-6)
