@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxcreativity.training.checkpoints import differences
+from jaxcreativity.training._identity import differences
 
 
 def write_json(path: Path, content: Any) -> None:

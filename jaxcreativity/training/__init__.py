@@ -10,8 +10,9 @@
 | have the learning rate that all training here has         | `warmup_cosine`                                    |
 """
 
+from jaxcreativity.training._identity import digest
 from jaxcreativity.training._loop import dispatcher, loop
-from jaxcreativity.training.checkpoints import Checkpoints, digest
+from jaxcreativity.training.checkpoints import Checkpoints
 from jaxcreativity.training.evaluation import denoising_loss
 from jaxcreativity.training.fitting import fit
 from jaxcreativity.training.objective import Objective

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
+from jaxcreativity.training._identity import digest, program
 from jaxcreativity.training.checkpoints import Checkpoints
 
 
@@ -43,16 +44,23 @@ def loop(
         per_dispatch: steps per compiled call.
         checkpoint_folder: where to save and resume; nothing is saved if not given.
         checkpoint_every: steps between checkpoints, and between checks of the loss; only at the end if not given.
-        identity: what the checkpoints belong to (`Checkpoints`).
+        identity: what else determines the run, in JSON (`Checkpoints`); added are digests of what `step` computes, of
+            `x` and `key`, and of `state` unless `identity` has an entry `state` that says where it is from.
         names: of several networks, what an error calls each.
 
     Raises:
-        ValueError: for a checkpoint that is damaged or belongs to another configuration.
+        ValueError: for a checkpoint that is damaged or belongs to another configuration, and for a step that calls
+            Python when it runs, so that it cannot be compared with that of a checkpoint.
         FloatingPointError: if a loss becomes infinite or NaN.
     """
     dispatch = dispatcher(step, per_dispatch)
     every = checkpoint_every or num_steps
-    opened = nullcontext() if checkpoint_folder is None else Checkpoints(checkpoint_folder, identity)
+    opened = nullcontext()
+    if checkpoint_folder is not None:
+        whole = {"step": program("step", step, state, x, key), "data": digest(x), "key": digest(key)}
+        if "state" not in (identity := identity or {}):
+            whole["state"] = digest(state)
+        opened = Checkpoints(checkpoint_folder, whole | identity)
     with opened as checkpoints:
         restored = None if checkpoints is None else checkpoints.restore_latest(state)
         state = jax.tree.map(jnp.array, state if restored is None else restored)  # donated: the caller keeps its own

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcreativity import _checks
+from jaxcreativity.training._identity import digest, program, without_addresses
 from jaxcreativity.training._loop import default_steps_per_dispatch, loop
-from jaxcreativity.training.checkpoints import digest
 
 
 def check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data):
@@ -36,23 +36,29 @@ def check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data):
     return x, sigmas, sigma_data
 
 
-def describe(objective, state, x, sigmas, key, **settings) -> dict[str, Any]:
-    """Everything that determines a run, in JSON: what its checkpoints belong to.
+def describe(objective, update, init, init_key, state, x, sigmas, **settings) -> dict[str, Any]:
+    """The settings that determine a run, in JSON: what its checkpoints belong to, with what `loop` adds.
 
     Args:
         objective: the loss.
+        update: the optimiser's function, as the step applies it.
+        init: `key -> state` before the first step.
+        init_key: what `init` is called with.
         state: before the first step.
         x: examples.
         sigmas: positive noise levels, or a schedule.
-        key: random key.
         **settings: numbers.
     """
+    level = jnp.ones((), x.dtype)
+    weighting = None if objective.weighting is None else program("weighting", objective.weighting, level)
     return settings | {
-        "module": repr(objective.module), "prediction": objective.prediction, "sigma_data": objective.sigma_data,
-        "weight_penalty": objective.weight_penalty, "sigmas": repr(sigmas) if callable(sigmas) else digest(sigmas),
-        "data": digest(x), "key": digest(jax.random.key_data(key)),
-        "optimizer": str(jax.tree.structure(state.opt_state)),
-        **({} if objective.scale_input else {"scale_input": False}),
+        "module": without_addresses(objective.module), "prediction": objective.prediction, "dtype": str(x.dtype),
+        "sigma_data": objective.sigma_data, "weight_penalty": objective.weight_penalty, "weighting": weighting,
+        "scale_input": objective.scale_input,
+        "sigmas": program("sigmas", sigmas, level) if callable(sigmas) else digest(sigmas),
+        "optimizer": program("optimizer", update, state.params, state.opt_state, state.params),
+        # Not the numbers themselves: those of another kind of processor differ in the last bit.
+        "state": program("module", init, init_key), "init_key": digest(init_key),
     }  # fmt: skip
 
 
@@ -75,6 +81,7 @@ def run(step, state, x, key, identity, *, num_steps, steps_per_dispatch, checkpo
         ValueError: for counts below 1, and for a checkpoint that is damaged or belongs to another configuration.
         FloatingPointError: if a loss becomes infinite or NaN.
     """
+    step = jax.jit(step)  # traced once for all that read it
     if steps_per_dispatch is None:
         steps_per_dispatch = default_steps_per_dispatch(step, state, x, key)
     every = _checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))

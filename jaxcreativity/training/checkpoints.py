@@ -1,25 +1,13 @@
 """Orbax checkpoints of a training run that know which run they belong to."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from jaxtyping import ArrayLike
 
-
-def digest(array: ArrayLike) -> str:
-    """Short hash of an array's entries and shape, for the identity of a checkpointed run."""
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes() + str(array.shape).encode()).hexdigest()[:16]
-
-
-def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The entries in which a stored description differs from the present one, for an error message; `""` if none."""
-    differing = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
-    return "; ".join(f"{k}: {found.get(k)!r} there, {wanted.get(k)!r} here" for k in differing)
+from jaxcreativity.training._identity import differences, versions
 
 
 class Checkpoints:
@@ -30,7 +18,8 @@ class Checkpoints:
 
     Args:
         folder: created if needed.
-        identity: JSON-serialisable description of everything that determines the run.
+        identity: JSON-serialisable description of everything that determines the run; the versions of the packages
+            that do are added.
 
     Raises:
         ValueError: if the folder belongs to another run, or is not a folder.
@@ -40,7 +29,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"checkpoint folder {folder} is a file; name another folder")
-        identity = json.loads(json.dumps(identity))
+        identity = json.loads(json.dumps(identity | versions()))
         self._claim(identity)
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.folder / "steps", options=options)
@@ -53,9 +42,13 @@ class Checkpoints:
             except (OSError, ValueError) as error:
                 raise ValueError(f"cannot read {path} ({error}); delete {self.folder} to train anew") from error
             if changes := differences(found, identity):
+                others = [
+                    f"{name}=={found[name]}" for name in versions() if found.get(name) not in (None, identity[name])
+                ]
                 raise ValueError(
                     f"{self.folder} holds checkpoints of another configuration ({changes}). Nothing was changed: "
                     "choose another folder, delete that one, or go back to its configuration"
+                    + (f" (pip install {' '.join(others)})" if others else "")
                 )
             return
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -88,15 +88,18 @@ def fit(
         optimizer = optax.adam(warmup_cosine(learning_rate, num_steps))
     init_key, data_key = jax.random.split(key)
     objective = Objective(module, prediction, sigma_data, weighting, weight_penalty, scale_input)
-    state = init_state(objective, optimizer, init_key, x)
+    init = lambda key: init_state(objective, optimizer, key, x[:1])  # noqa: E731
+    state = init(init_key)
     options = {"prediction": prediction, "sigma_data": sigma_data, "scale_input": scale_input}
     bind(module, state.params, **options)  # raises early on bad arguments
 
-    settings = {"batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay}
+    identity = None
+    if checkpoint_folder is not None:
+        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay}
+        identity = _run.describe(objective, optimizer.update, init, init_key, state, x, sigmas, **settings)
     state = _run.run(
         partial(train_step, objective, optimizer, ema_decay, sigmas, batch_size), state, x, data_key,
-        None if checkpoint_folder is None else _run.describe(objective, state, x, sigmas, key, **settings),
-        num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
+        identity, num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
         checkpoint_every=checkpoint_every, progress=progress, label=label or type(module).__name__,
     )  # fmt: skip
     return bind(module, state.params if ema_decay is None else state.average, **options)

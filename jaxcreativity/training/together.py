@@ -15,7 +15,6 @@ from jaxcreativity.denoiser import Prediction
 from jaxcreativity.networks.binding import NetworkDenoiser, bind
 from jaxcreativity.schedules import Schedule
 from jaxcreativity.training import _run
-from jaxcreativity.training.checkpoints import digest
 from jaxcreativity.training.objective import Objective
 from jaxcreativity.training.steps import TrainState, init_state, train_step_together, warmup_cosine
 
@@ -93,20 +92,20 @@ def fit_together(
     if init_key is None:
         init_key, key = jax.random.split(key)
     objective = Objective(module, prediction, sigma_data)
-    init = jax.jit(jax.vmap(lambda key: init_state(objective, optimizer, key, x)))
-    states = init(jax.random.split(init_key, len(counts)))
+    init = jax.jit(jax.vmap(lambda key: init_state(objective, optimizer, key, x[:1])))
+    states = init(init_keys := jax.random.split(init_key, len(counts)))
     state = TrainState(jnp.zeros((), jnp.int32), states.params, states.average, states.opt_state)
     options = {"prediction": prediction, "sigma_data": sigma_data}
     bind(module, state.params, **options)  # raises early on bad arguments
 
-    settings = {
-        "batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay, "counts": counts,
-        "init_key": digest(jax.random.key_data(init_key)),
-    }  # fmt: skip
+    identity = None
+    if checkpoint_folder is not None:
+        settings = {"batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay, "counts": counts}
+        update = jax.vmap(optimizer.update)
+        identity = _run.describe(objective, update, init, init_keys, state, x, sigmas, **settings)
     state = _run.run(
         partial(train_step_together, objective, optimizer, ema_decay, sigmas, batch_size), state,
-        (x, jnp.asarray(counts)), key,
-        None if checkpoint_folder is None else _run.describe(objective, state, x, sigmas, key, **settings),
+        (x, jnp.asarray(counts)), key, identity,
         num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
         checkpoint_every=checkpoint_every, progress=progress, label=label or type(module).__name__,
         names=[f"network {i} ({count} examples)" for i, count in enumerate(counts)],

@@ -81,7 +81,7 @@ def test_resumes_to_the_same_parameters_and_keeps_to_its_counts(x, tmp_path):
     shutil.rmtree(tmp_path / "steps" / "12")  # what a kill leaves
     for a, b in zip(whole, fit(counts=COUNTS), strict=True):
         jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
-    with pytest.raises(ValueError, match=r"another configuration \(counts: \[2, 7\] there, \[2, 8\] here\)"):
+    with pytest.raises(ValueError, match=r"another configuration \(counts: \[2, 7\] there, \[2, 8\] here"):
         fit(counts=[2, 8])
 
 

@@ -153,12 +153,7 @@ def fit(
     init_key, data_key = jax.random.split(key)
     params = jax.jit(module.init)(init_key, images[:1])["params"]
     state = training.TrainState(jnp.zeros((), jnp.int32), params, None, optimizer.init(params))
-    identity = None
-    if checkpoint_folder is not None:
-        identity = settings | {
-            "module": repr(module), "learning_rate": learning_rate, "images": training.digest(images),
-            "labels": training.digest(labels), "key": training.digest(jax.random.key_data(key)),
-        }  # fmt: skip
+    identity = settings | {"module": repr(module), "learning_rate": learning_rate}
     state = training.loop(
         partial(_step, module, optimizer, batch_size), state, x=(images, labels), key=data_key, num_steps=num_steps,
         label="classifier", progress=progress, checkpoint_folder=checkpoint_folder,
