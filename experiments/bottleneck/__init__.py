@@ -26,6 +26,9 @@ from experiments.bottleneck.settings import SMALL, Config, head, prepare
 from experiments.runner import Experiment
 
 PARTS = {"codes": codes.PART, "capacity": capacity.PART, "encoder": encoder.PART, "rank": rank.PART}
-EXPERIMENT = Experiment("bottleneck", Config, prepare, PARTS, head, chosen=lambda config: config.parts)
+EXPERIMENT = Experiment(
+    "bottleneck", Config, prepare, PARTS, head,
+    chosen=lambda config: config.parts, data=lambda setup: (setup.x, setup.test),
+)  # fmt: skip
 
 __all__ = ["EXPERIMENT", "SMALL", "Config"]

@@ -29,6 +29,7 @@ EXPERIMENT = Experiment(
     parts={part: Part(measure.measure(part), report.report(part)) for part in PARTS},
     head=report.head,
     chosen=lambda config: tuple(p for p in PARTS if any(ENTRIES[name].part == p for name in config.entries)),
+    data=lambda setup: (setup.x, setup.test),
 )
 
 __all__ = ["ENTRIES", "EXPERIMENT", "PARTS", "Config", "Entry", "Setup"]

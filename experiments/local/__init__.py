@@ -24,6 +24,7 @@ EXPERIMENT = Experiment(
     parts={"agreement": Part(measure.measure, report.report)},
     head=report.head,
     folder_name=folder_name,
+    data=lambda prepared: prepared.x,
 )
 
 __all__ = ["EXPERIMENT", "PRESETS", "Config", "resolve"]

@@ -20,6 +20,8 @@ from experiments.polynomial.report import head
 from experiments.polynomial.settings import SMALL, Config, prepare
 from experiments.runner import Experiment
 
-EXPERIMENT = Experiment("polynomial", Config, prepare, {"laws": laws.PART, "images": images.PART}, head)
+EXPERIMENT = Experiment(
+    "polynomial", Config, prepare, {"laws": laws.PART, "images": images.PART}, head, data=lambda setup: setup.images
+)
 
 __all__ = ["EXPERIMENT", "SMALL", "Config"]

@@ -25,6 +25,6 @@ PARTS = {
     "influence": influence.PART,
     "discrepancy": disagreement.PART,
 }
-EXPERIMENT = Experiment("probing", Config, prepare, PARTS, head)
+EXPERIMENT = Experiment("probing", Config, prepare, PARTS, head, data=lambda setup: setup.x)
 
 __all__ = ["EXPERIMENT", "SMALL", "Config"]

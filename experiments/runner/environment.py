@@ -1,6 +1,7 @@
 """Versions, commit and device: what is needed to make a number again."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -11,7 +12,12 @@ from typing import Any
 
 import jax
 
-PACKAGES = ("jaxcreativity", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+NUMERICAL = (
+    "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "scikit-image", "diffrax", "optimistix",
+)  # fmt: skip
+"""Packages on which numbers depend."""
+
+PACKAGES = ("jaxcreativity", *NUMERICAL, "orbax-checkpoint", "pillow")
 
 
 def environment() -> dict[str, Any]:
@@ -27,6 +33,34 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def check_goes_on(folder: Path, entry: dict[str, Any]) -> None:
+    """Raise `ValueError` if a start would add to numbers that other packages or data have computed in this folder.
+
+    Args:
+        folder: of the run.
+        entry: what the start adds to the environment log: `environment()` and, maybe, a digest of the `data`.
+    """
+    path = folder / "environment.json"
+    before = [found for found in (json.loads(path.read_text()) if path.exists() else []) if found["computed"]]
+    if not before:
+        return
+    there, here = before[-1]["packages"], entry["packages"]
+    known = [name for name in NUMERICAL if name in there]
+    remedy = "Nothing was changed: choose another --name, delete that folder, or draw what it has by --report-only"
+    if other := [name for name in known if here.get(name) != there[name]]:
+        versions = ", ".join(f"{name} {there[name]} there, {here.get(name, 'none')} here" for name in other)
+        install = " ".join(f"{name}=={there[name]}" for name in other)
+        raise ValueError(
+            f"{folder} was computed with other packages ({versions}), which change numbers. {remedy}; to go on, "
+            f"pip install {install}"
+        )
+    if before[-1].get("data", entry.get("data")) != entry.get("data"):
+        raise ValueError(
+            f"{folder} was computed from other images under the same name ({before[-1]['data']} there, "
+            f"{entry['data']} here). {remedy}"
+        )
 
 
 def commit() -> str:

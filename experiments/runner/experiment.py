@@ -5,7 +5,8 @@ draws figures and writes a section from these alone, in seconds. What was measur
 where it was, and `--report-only` draws everything anew. A run's folder holds
 
     config.json          the resolved settings; a run with others is refused
-    environment.json     one entry for each start: commit, versions, device, seconds, what was computed
+    environment.json     one entry for each start: commit, versions, device, data, seconds, what was computed; a run
+                         that other versions or data have computed is refused
     parts/, stages/      numbers (.json) and arrays (.npz) of finished parts, and of stages within a part
     metrics.json         the numbers of all parts
     summary.md, *.png    the report
@@ -23,9 +24,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.runner import files, progress
-from experiments.runner.environment import environment, origin
+from experiments.runner.environment import check_goes_on, environment, origin
 from experiments.runner.options import as_typed
 from jaxcreativity import plotting
+from jaxcreativity.training import digest
 
 Numbers: TypeAlias = dict[str, Any]
 Arrays: TypeAlias = dict[str, np.ndarray]
@@ -84,6 +86,7 @@ class Experiment:
         chosen: resolved settings -> names of the parts to run; all by default.
         folder_name: settings -> what the run's folder is called unless `--name` says; <name>-<dataset> by default.
             Asked for resolved settings, and for those of the command line with `--report-only`.
+        data: what `prepare` gave -> the arrays that it loaded, by which a run knows its data again.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Experiment:
     head: Callable[["Run", Numbers], str]
     chosen: Callable[[Any], tuple[str, ...]] | None = None
     folder_name: Callable[[Any], str] | None = None
+    data: Callable[[Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +158,8 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     """Measure and report; returns what metrics.json holds.
 
     Raises:
-        ValueError: for bad settings or data, a folder that holds a run of other settings or something else, and a
-            folder that another process is running in.
+        ValueError: for bad settings or data, a folder that holds a run of other settings, packages or data, or
+            something else, and a folder that another process is running in.
     """
     if settings.report_only:
         return _report_again(experiment, settings)
@@ -164,10 +168,12 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     resolved = dataclasses.replace(resolved, name=_folder_name(experiment, resolved))
     folder = Path(resolved.output) / resolved.name
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
+    entry = environment() | ({} if experiment.data is None else {"data": digest(experiment.data(prepared))})
     files.check_folder(folder, _identity(resolved))
     with files.lock(folder):
+        check_goes_on(folder, entry)
         files.claim(folder, _identity(resolved))
-        files.append_json(folder / "environment.json", environment() | {"seconds": 0.0, "computed": []})
+        files.append_json(folder / "environment.json", entry | {"seconds": 0.0, "computed": []})
         opened = Run(folder, resolved, time.perf_counter())
         opened.say(f"{folder}/")
         metrics = _all_parts(experiment, opened, chosen, prepared)

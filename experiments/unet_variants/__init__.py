@@ -37,6 +37,7 @@ EXPERIMENT = Experiment(
     head=report.head,
     chosen=lambda config: tuple(part for part in PARTS if part in config.parts),
     folder_name=folder_name,
+    data=lambda setup: (setup.x, setup.test, setup.labels),
 )
 
 __all__ = ["EXPERIMENT", "Config"]

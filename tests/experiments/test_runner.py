@@ -1,6 +1,7 @@
 """The runner of all experiments, with an experiment that takes no time: folders, locks, resuming, reporting again."""
 
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -187,6 +188,42 @@ def test_refuses_another_configuration_and_changes_nothing(tmp_path):
         run(tmp_path, steps=4)
     after = {path: path.read_bytes() for path in (tmp_path / "toy-digits").rglob("*") if path.is_file()}
     assert after == before
+
+
+def test_refuses_other_packages_and_names_them(tmp_path):
+    metrics = run(tmp_path)
+    log = tmp_path / "toy-digits" / "environment.json"
+    (entry,) = json.loads(log.read_text())
+    log.write_text(json.dumps([entry | {"packages": entry["packages"] | {"optax": "0.2.5", "pillow": "1.0"}}]))
+    before = log.read_bytes()
+    with pytest.raises(
+        ValueError, match=r"\(optax 0\.2\.5 there, .* here\).*--report-only.*pip install optax==0\.2\.5$"
+    ):
+        run(tmp_path)
+    assert run(tmp_path, report_only=True) == metrics
+    assert log.read_bytes() == before
+    log.write_text(json.dumps([entry]))
+    assert run(tmp_path) == metrics
+
+
+def test_refuses_other_images_under_the_same_name(tmp_path):
+    path = tmp_path / "images.npy"
+    of_a_file = dataclasses.replace(
+        EXPERIMENT, prepare=lambda settings: (settings, np.load(settings.dataset)), data=lambda prepared: prepared
+    )
+    start = lambda: runner.run(of_a_file, Config(output=str(tmp_path / "runs"), dataset=str(path)))  # noqa: E731
+    np.save(path, np.arange(3.0))
+    metrics = start()
+    np.save(path, np.arange(3.0)[::-1])
+    with pytest.raises(ValueError, match="other images under the same name"):
+        start()
+    np.save(path, np.arange(3.0))
+    assert start() == metrics
+
+
+def test_every_experiment_knows_its_data_again():
+    for path in sorted((PROJECT / "experiments").glob("*/__main__.py")):
+        assert importlib.import_module(f"experiments.{path.parent.name}").EXPERIMENT.data is not None
 
 
 def test_refuses_a_folder_that_is_no_run(tmp_path):
