@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from experiments.runner import files, progress
 from experiments.runner.environment import check_goes_on, environment, origin
 from experiments.runner.options import as_typed
-from jaxcreativity import plotting
+from jaxcreativity import _folder, plotting
 from jaxcreativity.training import digest
 
 Numbers: TypeAlias = dict[str, Any]
@@ -134,7 +134,8 @@ class Run:
 
     def save(self, figure: Figure, name: str) -> None:
         """Write a figure of the report."""
-        plotting.save(figure, self.folder / name)
+        with _folder.explained(self.folder):
+            plotting.save(figure, self.folder / name)
 
     def _once(self, path: Path, label: str, compute: Callable[[], Measured]) -> Measured:
         if files.is_stored(path):
@@ -170,7 +171,7 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
     entry = environment() | ({} if experiment.data is None else {"data": digest(experiment.data(prepared))})
     files.check_folder(folder, _identity(resolved))
-    with files.lock(folder):
+    with _folder.alone(folder, "choose another --name"):
         check_goes_on(folder, entry)
         files.claim(folder, _identity(resolved))
         files.append_json(folder / "environment.json", entry | {"seconds": 0.0, "computed": []})
@@ -209,7 +210,8 @@ def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(opened.settings)
     if missing := [name for name in chosen if not files.is_stored(folder / "parts" / name)]:
         raise ValueError(f"{folder} has not measured {', '.join(missing)} yet; run it without --report-only first")
-    metrics = _all_parts(experiment, opened, chosen, None)
+    with _folder.alone(folder, "draw it when that one has ended"):
+        metrics = _all_parts(experiment, opened, chosen, None)
     opened.say(f"written to {folder}/")
     return metrics
 

@@ -1,16 +1,12 @@
-"""Files of a run: whole or not at all, and of one process at a time."""
+"""Files of a run, whole or not at all."""
 
-import fcntl
 import json
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxcreativity import _folder
 from jaxcreativity.training._identity import differences
 
 
@@ -21,9 +17,8 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` so that a kill leaves the old file or the new one, never half of one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    with _folder.whole(path) as partial:
+        partial.write_text(text)
 
 
 def append_json(path: Path, entry: Any) -> None:
@@ -40,10 +35,8 @@ def is_stored(path: Path) -> bool:
 def write_measured(path: Path, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Store numbers (`.json`) and arrays (`.npz`) under a path without suffix; a kill leaves both or neither."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".npz.partial")
-    with partial.open("wb") as file:
+    with _folder.whole(path.with_name(path.name + ".npz")) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    partial.replace(path.with_name(path.name + ".npz"))
     write_json(path.with_name(path.name + ".json"), numbers)  # last: it says that both are there
 
 
@@ -93,37 +86,6 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     """Store the settings of a run in its folder; refuses one that another run took in the meantime."""
     check_folder(folder, identity)
     write_json(folder / "config.json", identity)
-
-
-@contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder alone. The lock ends with the process, so none is left behind by a kill.
-
-    Raises:
-        ValueError: if another process holds it; says which.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "lock"
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it may have ended, and deleted the file, since it was opened here.
-            is_held = path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino
-        except BlockingIOError:
-            is_held = False
-        if not is_held:
-            file.seek(0)
-            raise ValueError(
-                f"another process is running in {folder} ({file.read().strip() or 'unknown'}); wait for it, stop it, "
-                "or choose another --name"
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def slug(name: str) -> str:

@@ -1,20 +1,24 @@
 """Orbax checkpoints of a training run that know which run they belong to."""
 
+import errno
 import json
+import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
+from jaxcreativity import _folder
 from jaxcreativity.training._identity import differences, versions
 
 
 class Checkpoints:
     """The checkpoints of one training run in one folder: saved atomically, the newest two kept.
 
-    Use as a context manager; leaving it waits for the last save. A folder that holds another run's checkpoints (its
-    `identity` differs) is left untouched.
+    Use as a context manager; leaving it waits for the last save. Until then no other process gets the folder. A folder
+    that holds another run's checkpoints (its `identity` differs) is left untouched.
 
     Args:
         folder: created if needed.
@@ -22,7 +26,7 @@ class Checkpoints:
             that do are added.
 
     Raises:
-        ValueError: if the folder belongs to another run, or is not a folder.
+        ValueError: if the folder belongs to another run, another process is training in it, or it is not a folder.
     """
 
     def __init__(self, folder: str | Path, identity: dict[str, Any]):
@@ -30,9 +34,14 @@ class Checkpoints:
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"checkpoint folder {folder} is a file; name another folder")
         identity = json.loads(json.dumps(identity | versions()))
-        self._claim(identity)
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager(self.folder / "steps", options=options)
+        with ExitStack() as opened:
+            opened.enter_context(_folder.alone(self.folder, "choose another folder"))
+            self._claim(identity)
+            for half_written in (self.folder / "steps").glob("*.orbax-checkpoint-tmp*"):  # by a kill, on a full disk
+                shutil.rmtree(half_written)
+            self._manager = ocp.CheckpointManager(self.folder / "steps", options=options)
+            self._opened = opened.pop_all()
 
     def _claim(self, identity):
         path = self.folder / "identity.json"
@@ -51,10 +60,8 @@ class Checkpoints:
                     + (f" (pip install {' '.join(others)})" if others else "")
                 )
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(identity, indent=2))
-        partial.replace(path)
+        with _folder.whole(path) as partial:
+            partial.write_text(json.dumps(identity, indent=2))
 
     def restore_latest(self, like: Any) -> Any | None:
         """The newest saved state, in the structure of `like`, or `None` if nothing is saved.
@@ -77,12 +84,34 @@ class Checkpoints:
             ) from error
 
     def save(self, step: int, state: Any) -> None:
-        """Save in the background."""
+        """Save in the background.
+
+        Raises:
+            OSError: if the disk is full, or the save before this one failed.
+        """
+        leaves = jax.tree.leaves(state)
+        self._size = sum(leaf.nbytes for leaf in leaves) + 4096 * len(leaves) + 2**18
+        self._wait()
+        _folder.check_space(self.folder, self._size)
         self._manager.save(step, args=ocp.args.StandardSave(state))
+
+    def _wait(self):
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # Orbax raises many types, which name one of its threads
+            reason = str(error).splitlines()[0][:200]
+            failed = _folder.full(self.folder, errno.EIO, self._size)
+            raise OSError(f"a checkpoint could not be written ({type(error).__name__}: {reason}). {failed}") from None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._manager.wait_until_finished()
-        self._manager.close()
+        with self._opened:
+            try:
+                self._wait()
+            except OSError:
+                with suppress(Exception):  # the same again
+                    self._manager.close()
+                raise
+            self._manager.close()

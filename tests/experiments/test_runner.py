@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from experiments import runner
 from experiments.runner import environment, files
+from jaxcreativity import _folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -268,10 +270,35 @@ def test_lock_of_a_living_process_only(tmp_path):
     (folder / "lock").write_text("process 1 on another machine\n")  # left behind
     run(tmp_path)
     with (
-        files.lock(folder),
+        _folder.alone(folder, ""),
         pytest.raises(ValueError, match=rf"another process .* \(process {os.getpid()} on .*--name"),
     ):
         run(tmp_path)
+    with _folder.alone(folder, ""), pytest.raises(ValueError, match=rf"another process .* \(process {os.getpid()} on "):
+        run(tmp_path, report_only=True)
+
+
+def test_full_disk_keeps_what_is_complete(tmp_path):
+    """A limit on the size of a file, which the system enforces as it does the end of a disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    files.write_measured(tmp_path / "first", {"a": 1}, {"x": np.arange(3)})
+    files.write_text(tmp_path / "text", "old")
+    noise = np.random.default_rng(0).bytes(200_000)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+        for write in (
+            lambda: files.write_measured(tmp_path / "second", {}, {"x": np.frombuffer(noise, np.uint8)}),
+            lambda: files.write_text(tmp_path / "text", "new" * 50_000),
+        ):
+            with pytest.raises(
+                OSError, match=rf"{tmp_path} needs more room .* MB are free.* make room and start again"
+            ):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.name for path in tmp_path.iterdir()} == {"first.json", "first.npz", "text"}
+    assert files.read_measured(tmp_path / "first")[0] == {"a": 1}
+    assert (tmp_path / "text").read_text() == "old"
 
 
 def test_origin_names_what_computed_something():
