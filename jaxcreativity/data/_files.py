@@ -1,5 +1,7 @@
-"""Images of the user's own: a folder of image files, or one NumPy file."""
+"""Images of the user's own: a folder of image files."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,10 @@ from jaxcreativity.data._source import (
     ImageSource,
     decode_in_threads,
     fit_to_square,
-    from_arrays,
     random_split,
     stack_same_size,
 )
 
-ARRAY_SUFFIXES = (".npy", ".npz")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _BATCH = 16
 
@@ -22,16 +22,15 @@ _BATCH = 16
 def folder(path: Path, image_size: int | None = None) -> ImageSource:
     """Every image file in a folder and below, in the order of the paths, without labels.
 
-    Hidden files and folders are passed over. Rotation marked in EXIF is applied; of an animation the first frame
-    counts; transparent pixels are laid over white; 16-bit grey is reduced to 8 bits. If every image that is read is
-    grey (also when it is stored as RGB) there is one channel, else three.
+    Hidden files and folders are passed over; links are followed. Rotation marked in EXIF is applied; of an animation
+    the first frame counts; transparent pixels are laid over white; 16 bits are rounded to 8. If every image that is
+    read is grey (also when it is stored as RGB) there is one channel, else three.
 
     Raises:
-        ValueError: if there are no image files, or (on reading) if some cannot be read, or if sizes differ and
-            `image_size` is not given.
+        ValueError: if there are no image files, or (on reading) if some cannot be read, links to nothing included, or
+            if sizes differ and `image_size` is not given.
     """
-    inside = lambda p: not any(part.startswith(".") for part in p.relative_to(path).parts)  # noqa: E731
-    paths = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and inside(p) and p.is_file())
+    paths = sorted(_image_files(path))
     if not paths:
         raise ValueError(f"no image files in {str(path)!r} or below; looked for {' '.join(IMAGE_SUFFIXES)}")
 
@@ -65,29 +64,18 @@ def folder(path: Path, image_size: int | None = None) -> ImageSource:
     return ImageSource(len(paths), read, random_split(len(paths)))
 
 
-def array_file(path: Path, image_size: int | None = None) -> ImageSource:
-    """Images in a `.npy` file, or in a `.npz` file under the key `images`, with `labels` if that key is there.
-
-    The array is `(n, height, width, channels)` with 1 to 4 channels, or `(n, height, width)`; uint8 from 0 to 255, or
-    floating point in [-1, 1].
-
-    Raises:
-        ValueError: if the file cannot be read or holds anything else.
-    """
-    if path.suffix not in ARRAY_SUFFIXES:
-        raise ValueError(f"{str(path)!r} is a file, but neither .npy nor .npz; give the folder that the image is in")
-    try:
-        with path.open("rb") as file:  # opened here, because NumPy leaves a damaged archive open
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                images, labels = loaded, None
-            elif "images" in loaded:
-                images, labels = loaded["images"], loaded.get("labels")
-            else:
-                raise ValueError(f"it has the keys {loaded.files}, but not 'images'")
-    except Exception as error:  # a damaged archive raises BadZipFile, EOFError, OSError, zlib.error, ...
-        raise ValueError(f"cannot read images from {str(path)!r}: {error}") from error
-    return from_arrays(_check_images(path, images), _check_labels(path, labels, images), image_size)
+def _image_files(folder):
+    """Files and links with the suffix of an image, in the folder and below; every folder once, whatever links to it."""
+    seen = set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(where) in seen:
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(where))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield Path(where, name)
 
 
 def _decode(file, image_size):
@@ -95,9 +83,12 @@ def _decode(file, image_size):
     from PIL import Image, ImageOps
 
     with Image.open(file) as image:
+        low_bytes = _low_bytes(file, image)
         image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray(np.round(np.asarray(image, dtype=np.float64) / 257).astype(np.uint8))
+        if low_bytes is not None:
+            image = Image.fromarray(_rounded(256 * np.asarray(image, np.float64) + low_bytes))
+        elif image.mode.startswith("I;16"):
+            image = Image.fromarray(_rounded(np.asarray(image, np.float64)))
         elif image.mode in ("I", "F"):
             raise ValueError(f"pixels of type {image.mode} have no known range; save it with 8 or 16 bits")
         if image.has_transparency_data:
@@ -110,36 +101,38 @@ def _decode(file, image_size):
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def _rounded(values):
+    """16-bit values as the nearest 8-bit ones."""
+    return np.round(values / 257).astype(np.uint8)
+
+
+def _low_bytes(file, image):
+    """The lower bytes of an image with 16 bits a channel, of which Pillow keeps the upper ones; else `None`."""
+    from PIL import Image, ImageOps
+
+    layout = _layout(image)
+    if ";16" not in layout or image.mode.startswith("I;16"):
+        return None
+    # Read in the other byte order, a pixel's upper byte is the one that was the lower.
+    native, other = ("B", "L") if sys.byteorder == "big" else ("L", "B")
+    swapped = layout[:-1] + (native if layout[-1] == other else other)
+    with Image.open(file) as again:
+        again.tile = [
+            tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))
+            for tile in again.tile
+        ]
+        try:
+            return np.asarray(ImageOps.exif_transpose(again), np.float64)
+        except ValueError as error:
+            raise ValueError(f"pixels of type {layout} are not known; save it with 8 bits") from error
+
+
+def _layout(image):
+    """How the pixels lie in the file, in Pillow's words; `""` where that is not said."""
+    arguments = image.tile[0].args if image.tile else ""
+    layout = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
+    return layout if isinstance(layout, str) else ""
+
+
 def _is_grey(image):
     return bool((image == image[..., :1]).all())
-
-
-def _check_images(path, images):
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or 0 in images.shape or images.shape[-1] > 4:
-        raise ValueError(
-            f"images in {str(path)!r} must have shape (n, height, width) or (n, height, width, channels) with 1 to 4 "
-            f"channels last, got {images.shape}"
-        )
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"images in {str(path)!r} must be uint8 or floating point in [-1, 1], got {images.dtype}")
-    low, high = images.min(), images.max()
-    if not (np.isfinite(low) and np.isfinite(high) and low >= -1 and high <= 1):
-        raise ValueError(
-            f"floating-point images in {str(path)!r} must lie in [-1, 1], got values from {low} to {high}; "
-            "rescale them (or save uint8)"
-        )
-    return images.astype(np.float32)
-
-
-def _check_labels(path, labels, images):
-    if labels is None:
-        return None
-    if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(
-            f"labels in {str(path)!r} must be {len(images)} integers, one per image, got {labels.dtype} {labels.shape}"
-        )
-    return labels.astype(np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Integer
 
 from jaxcreativity import _checks
-from jaxcreativity.data import _embedded, _files, _tfds_images
+from jaxcreativity.data import _arrays, _embedded, _files, _tfds_images
 from jaxcreativity.data._source import ImageSource
 
 EMBEDDED = {
@@ -53,6 +53,7 @@ def load(
     num_images: int | None = None,
     test_fraction: float = 0.15,
     seed: int = 0,
+    value_range: tuple[float | int, float | int] | None = None,
 ) -> Dataset:
     """Load images, scaled to [-1, 1], with a held-out part.
 
@@ -61,10 +62,10 @@ def load(
     - `"digits"` (scikit-learn, 1 797 of 8x8), `"natural_patches"` (about 12 000 of 16x16, grey tiles of the
       photographs in scikit-learn and scikit-image), `"faces"` (scikit-image, 100 of 25x25): no download;
     - a folder: every image file in it and below, hidden ones left out. Rotation marked in EXIF is applied; of an
-      animation the first frame counts; transparent pixels are laid over white. If all images are grey there is one
-      channel, else three;
+      animation the first frame counts; transparent pixels are laid over white; 16 bits are rounded to 8. If all images
+      are grey there is one channel, else three;
     - a `.npy` file, or a `.npz` file with the key `images` and maybe `labels`: `(n, height, width)` or `(n, height,
-      width, channels)`, uint8 or floating point in [-1, 1];
+      width, channels)`, uint8 or floating point in [-1, 1]; of any other scale with `value_range`;
     - the name of a TFDS image set such as `"mnist"` or `"cifar10"`, looked for in `TFDS_DATA_DIR` and decoded once
       into `$XDG_CACHE_HOME/jaxcreativity` (else `~/.cache/jaxcreativity`). A TFDS set's own test split is the held-out
       part, whole.
@@ -81,11 +82,13 @@ def load(
             of a larger one. `None` takes all, in the order of the source. The held-out part does not depend on it.
         test_fraction: share of the source that is held out where it has no test split of its own; in (0, 1).
         seed: of the split and of the choice of `num_images`.
+        value_range: of an array file, the values that become -1 and 1: `(0, 1)`, `(0, 65535)`. Without it values that
+            are no uint8 must lie in [-1, 1] and some be negative: images in [0, 1] would be taken for bright ones.
 
     Raises:
-        ValueError: for an unknown or absent set, an unreadable file, images of mixed sizes without `image_size`, fewer
-            than two images, more `num_images` than there are, `test_fraction` outside (0, 1), or a `seed` that is no
-            non-negative integer.
+        ValueError: for an unknown or absent set, an unreadable file, images of mixed sizes without `image_size`, values
+            of another scale than `value_range`, or `value_range` for what is no array file, fewer than two images, more
+            `num_images` than there are, `test_fraction` outside (0, 1), or a `seed` that is no non-negative integer.
 
     Example:
         >>> digits = load("digits")
@@ -103,7 +106,10 @@ def load(
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ValueError(f"seed must be a non-negative integer, got {seed!r}")
 
-    name, train_source, test_source = _open(name_or_path, image_size)
+    if value_range is not None:
+        _check_range(value_range)
+
+    name, train_source, test_source = _open(name_or_path, image_size, value_range)
     if train_source.count < 2:
         raise ValueError(f"{name!r} has {train_source.count} image(s); need at least 2, one to train on, one held out")
     if test_source is None:
@@ -128,17 +134,26 @@ def load(
     return Dataset(name, _to_float(train), _to_float(test[fresh]), train_labels, test_labels)
 
 
-def _open(name_or_path: str | Path, image_size: int | None) -> tuple[str, ImageSource, ImageSource | None]:
+def _check_range(value_range):
+    if len(value_range) != 2 or not -np.inf < value_range[0] < value_range[1] < np.inf:
+        raise ValueError(f"value_range must be two numbers, the lower one first, got {value_range}")
+
+
+def _open(
+    name_or_path: str | Path, image_size: int | None, value_range: tuple[float | int, float | int] | None
+) -> tuple[str, ImageSource, ImageSource | None]:
     """The name, the training images and, where the set has its own, the test images."""
     name = str(name_or_path)
-    if name in EMBEDDED and not isinstance(name_or_path, Path):
+    path, is_embedded = Path(name).expanduser(), name in EMBEDDED and not isinstance(name_or_path, Path)
+    if value_range is not None and (is_embedded or not path.is_file()):
+        raise ValueError(f"value_range is for array files; {name!r} is none, and the scale of its images is known")
+    if is_embedded:
         return name, EMBEDDED[name](image_size), None
-    path = Path(name).expanduser()
     if name and path.is_dir():
         return name, _files.folder(path, image_size), None
     if name and path.is_file():
-        return name, _files.array_file(path, image_size), None
-    if not name or isinstance(name_or_path, Path) or path.suffix in _files.ARRAY_SUFFIXES or name[0] in "./~\\":
+        return name, _arrays.array_file(path, image_size, value_range), None
+    if not name or isinstance(name_or_path, Path) or path.suffix in _arrays.ARRAY_SUFFIXES or name[0] in "./~\\":
         raise ValueError(f"no such file or folder: {name!r}; sets by name: {', '.join(EMBEDDED)}, or a TFDS name")
     return (name, *_tfds_images.dataset(name, image_size, also_known=tuple(EMBEDDED)))
 
