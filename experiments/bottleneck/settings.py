@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels
-from jaxcreativity import data, schedules
+from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, load
+from jaxcreativity import schedules
 
 PARTS = ("codes", "capacity", "encoder", "rank")
 ACTIVATIONS = ("softmax", "silu")
@@ -80,7 +80,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     )  # fmt: skip
     check_counts(config, "encoder_images", "num_samples", least=12)
     check_noise_levels(config)
-    dataset = data.load(config.dataset, image_size=config.image_size, num_images=config.num_images, seed=config.seed)
+    dataset = load(config)
     x = jnp.asarray(np.random.default_rng(config.seed).permutation(dataset.train))
     pixels, side = x[0].size, x.shape[1]
     needed = max(min(config.counts), config.encoder_images)

@@ -47,10 +47,9 @@ def prepare(config: Config) -> tuple[Config, Setup]:
 
 
 def _load(config: Config) -> data.Dataset:
-    options = {"num_images": config.num_images, "seed": config.seed}
     if config.image_size is not None or jax.default_backend() != "cpu":
-        return data.load(config.dataset, image_size=config.image_size, **options)
-    dataset = data.load(config.dataset, **options)
+        return runner.load(config)
+    dataset = runner.load(config)
     native = side = max(dataset.train.shape[1:3])
     if side <= MAX_CPU_SIDE:
         return dataset
@@ -58,4 +57,4 @@ def _load(config: Config) -> data.Dataset:
         side //= 2
     if config.progress:
         print(f"on a CPU images are resized to {side} x {side}; --image-size {native} keeps their size", flush=True)
-    return data.load(config.dataset, image_size=side, **options)
+    return runner.load(config, image_size=side)

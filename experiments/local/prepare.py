@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from experiments import runner
 from experiments.local.settings import FALLBACK, PRESETS, Config, may_fall_back, resolve
-from jaxcreativity import data, networks, schedules
+from jaxcreativity import networks, schedules
 from jaxcreativity.theory.patches import Boundary
 
 
@@ -57,7 +57,7 @@ def prepare(config: Config) -> tuple[Config, Prepared]:
         ValueError: for bad settings or data.
     """
     runner.check_choices(config, "preset", PRESETS)
-    config = resolve(config)
+    image_size, config = config.image_size, resolve(config)
     runner.check_choices(config, "network", ("resnet", "unet"))
     runner.check_choices(config, "padding", ("zero", "circular"))
     runner.check_counts(
@@ -69,7 +69,7 @@ def prepare(config: Config) -> tuple[Config, Prepared]:
         raise ValueError(f"--learning-rate must be positive, got {config.learning_rate}")
     if config.soft_window and config.padding != "circular":
         raise ValueError("the soft window wraps at the border: --soft-window goes with --padding circular")
-    images, config = _load(config)
+    images, config = _load(config, image_size)
     largest = 2 * max(images.shape[1:3]) - 1
     if wrong := [k for k in config.patch_sizes if k % 2 == 0 or k > largest]:
         raise ValueError(f"--patch-sizes must be odd and at most {largest} for these images, got {wrong[0]}")
@@ -79,16 +79,22 @@ def prepare(config: Config) -> tuple[Config, Prepared]:
     return config, Prepared(config, jnp.asarray(images), sigmas, module)
 
 
-def _load(config: Config) -> tuple[jax.Array, Config]:
-    options = {"num_images": config.num_images or None, "seed": config.seed}
+def _load(config: Config, image_size: int | None) -> tuple[jax.Array, Config]:
+    """The images, and the settings that say which they are.
+
+    Args:
+        config: resolved settings.
+        image_size: as it was asked for, for `FALLBACK`.
+    """
+    num_images = config.num_images or None
     try:
-        dataset = data.load(config.dataset, image_size=config.image_size, **options)
+        dataset = runner.load(config, num_images=num_images)
     except ValueError as error:
         if not may_fall_back(config):
             raise
         if config.progress:
             print(f"no MNIST here ({error}); using {FALLBACK}", flush=True)
-        dataset = data.load(FALLBACK, **options)
+        dataset = runner.load(config, FALLBACK, num_images=num_images, image_size=image_size)
         config = dataclasses.replace(config, dataset=FALLBACK, image_size=dataset.train.shape[1])
     return dataset.train, dataclasses.replace(config, num_images=len(dataset.train))
 

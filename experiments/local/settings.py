@@ -60,10 +60,16 @@ FALLBACK = "digits"
 
 
 def resolve(config: Config) -> Config:
-    """Fill in the preset."""
+    """Fill in the preset.
+
+    Raises:
+        ValueError: for `--small` with the preset of long runs.
+    """
+    if config.small and config.preset == "published":
+        raise ValueError("--small is --preset small; give it or --preset published")
     preset = "small" if config.small else config.preset
     filled = {key: value for key, value in PRESETS[preset].items() if getattr(config, key) in (None, ())}
-    return dataclasses.replace(config, preset=preset, **filled)
+    return dataclasses.replace(config, preset=preset, small=preset == "small", **filled)
 
 
 def folder_name(config: Config) -> str:
@@ -71,7 +77,7 @@ def folder_name(config: Config) -> str:
     config = resolve(config)
 
     def name(dataset: str) -> str:
-        return f"local-{Path(dataset).stem}-{config.network}" + ("-small" if config.preset == "small" else "")
+        return runner.default_name("local", dataclasses.replace(config, dataset=dataset), config.network)
 
     has_fallen_back = (
         config.report_only and may_fall_back(config) and not (Path(config.output) / name(config.dataset)).exists()

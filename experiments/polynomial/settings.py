@@ -1,13 +1,12 @@
 """Settings of `experiments.polynomial`, and what its parts share."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.runner import Settings, check_counts, check_noise_levels
+from experiments.runner import Settings, check_counts, check_noise_levels, dataset_word, load
 from jaxcreativity import data, schedules
 
 
@@ -66,12 +65,11 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     )  # fmt: skip
     check_counts(config, "num_targets", least=100)
     check_noise_levels(config)
-    names = [Path(dataset).stem for dataset in (config.dataset, *config.also)]
+    names = [dataset_word(dataset) for dataset in (config.dataset, *config.also)]
     if len(set(names)) < len(names):
         raise ValueError(f"--dataset and --also must name different data sets, got {' '.join(names)}")
-    options = {"image_size": config.image_size, "num_images": config.num_images}
     images = {
-        name: np.asarray(data.load(dataset, **options).train)
+        name: np.asarray(_load(config, dataset).train)
         for name, dataset in zip(names, (config.dataset, *config.also), strict=True)
     }
     side = min(images[names[0]].shape[1:3])
@@ -79,3 +77,10 @@ def prepare(config: Config) -> tuple[Config, Setup]:
         raise ValueError(f"--kernel-size must be odd and at most {side}, got {config.kernel_size}")
     grid = schedules.grid(schedules.log_linear(config.sigma_min, config.sigma_max), config.sampler_steps)
     return config, Setup(images, grid)
+
+
+def _load(config: Config, dataset: str) -> data.Dataset:
+    """One of the sets; `--value-range` says of which scale array files among them are."""
+    if dataset == config.dataset or dataset.endswith((".npy", ".npz")):
+        return load(config, dataset)
+    return load(config, dataset, value_range=None)

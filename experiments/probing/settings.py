@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, table
-from jaxcreativity import data, networks, plotting, schedules, training
+from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, load, table
+from jaxcreativity import networks, plotting, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
@@ -142,7 +142,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     check_choices(config, "denoisers", DENOISERS)
     if not config.sigmas or not all(0 < sigma < np.inf for sigma in config.sigmas):
         raise ValueError(f"--sigmas must be one or more numbers above 0, got {config.sigmas}")
-    x = jnp.asarray(data.load(config.dataset, image_size=config.image_size, num_images=config.num_images).train)
+    x = jnp.asarray(load(config).train)
     if not config.removed < len(x):
         raise ValueError(f"--removed must lie between 1 and {len(x) - 1}, got {config.removed}")
     if config.num_points > len(x):

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 
 from experiments.runner.experiment import Experiment, run
+from experiments.runner.settings import PROGRAMS
 
 
 def main(experiment: Experiment, description: str | None) -> None:
@@ -23,7 +24,7 @@ def main(experiment: Experiment, description: str | None) -> None:
     try:
         settings = tyro.cli(experiment.settings, description=description)
         if jax.default_backend() == "cpu" and jax.config.jax_compilation_cache_dir is None:
-            jax.config.update("jax_compilation_cache_dir", str(Path(settings.output).absolute() / "programs"))
+            jax.config.update("jax_compilation_cache_dir", str(Path(settings.output).absolute() / PROGRAMS))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         run(experiment, settings)
     except (ValueError, FloatingPointError, OSError) as error:

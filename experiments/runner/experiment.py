@@ -26,36 +26,13 @@ from matplotlib.figure import Figure
 from experiments.runner import files, progress
 from experiments.runner.environment import check_goes_on, environment, origin
 from experiments.runner.options import as_typed
+from experiments.runner.settings import NOT_IDENTITY, PROGRAMS, Settings, check_seed, default_name
 from jaxcreativity import _folder, plotting
 from jaxcreativity.training import digest
 
 Numbers: TypeAlias = dict[str, Any]
 Arrays: TypeAlias = dict[str, np.ndarray]
 Measured: TypeAlias = tuple[Numbers, Arrays]
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What every experiment can be told; each adds its own. Together with the data they determine every number."""
-
-    dataset: str = "digits"
-    """Embedded (digits, natural_patches, faces), a TFDS name (mnist, cifar10, ...), or a folder or array file."""
-    image_size: int | None = None
-    """Side to resize to."""
-    num_images: int | None = None
-    """Training images; all by default."""
-    seed: int = 0
-    name: str | None = None
-    """Name of the run's folder; <experiment>-<dataset> by default."""
-    output: str = "runs"
-    """Folder that runs are written to."""
-    progress: bool = True
-    report_only: bool = False
-    """Draw tables and figures anew from what a run has stored; measures nothing."""
-
-
-NOT_IDENTITY = ("name", "output", "progress", "report_only")
-"""Settings on which no number depends."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +61,7 @@ class Experiment:
         parts: name -> part, in the order of the summary.
         head: `(run, metrics) -> beginning of the summary`.
         chosen: resolved settings -> names of the parts to run; all by default.
-        folder_name: settings -> what the run's folder is called unless `--name` says; <name>-<dataset> by default.
+        folder_name: settings -> what the run's folder is called unless `--name` says; `default_name` by default.
             Asked for resolved settings, and for those of the command line with `--report-only`.
         data: what `prepare` gave -> the arrays that it loaded, by which a run knows its data again.
     """
@@ -164,6 +141,7 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     """
     if settings.report_only:
         return _report_again(experiment, settings)
+    check_seed(settings)
     with as_typed(settings):
         resolved, prepared = experiment.prepare(settings)
     resolved = dataclasses.replace(resolved, name=_folder_name(experiment, resolved))
@@ -217,9 +195,9 @@ def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
 
 
 def _folder_name(experiment: Experiment, settings: Settings) -> str:
-    default = experiment.folder_name or (lambda s: f"{experiment.name}-{Path(s.dataset).stem}")
-    name = settings.name or default(settings)
-    if Path(name).name != name or name in (".", ".."):
+    default = experiment.folder_name or (lambda s: default_name(experiment.name, s))
+    name = default(settings) if settings.name is None else settings.name
+    if not name or Path(name).name != name or name in (".", "..", PROGRAMS):
         raise ValueError(f"--name must be the name of a folder, without a path; got {name!r} (--output says where)")
     return name
 

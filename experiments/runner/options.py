@@ -16,14 +16,21 @@ def option(field: str) -> str:
 
 @contextmanager
 def as_typed(settings: Any) -> Iterator[None]:
-    """What is wrong with `image_size` is said of `--image-size`, which is what was typed."""
+    """What is wrong with `image_size` is said of `--image-size`, and `image_size=14` as `--image-size 14`."""
     names = [field.name for field in dataclasses.fields(settings) if "_" in field.name]
     try:
         yield
     except ValueError as error:
-        pattern = rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])"
-        text = re.sub(pattern, lambda found: option(found[1]), str(error))
-        raise ValueError(text) from error
+        pattern = rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(?:=(?:\(([^()]*)\)|(?=\S)))?"
+        typed = lambda found: option(found[1]) + _value(found)  # noqa: E731
+        raise ValueError(re.sub(pattern, typed, str(error))) from error
+
+
+def _value(found: re.Match[str]) -> str:
+    """What follows an option: the numbers of a tuple one by one."""
+    if found[2] is not None:
+        return " " + found[2].replace(",", "")
+    return " " if found[0].endswith("=") else ""
 
 
 def check_counts(settings: Any, *fields: str, least: int = 1) -> None:

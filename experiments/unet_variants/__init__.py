@@ -23,7 +23,7 @@ checkpoints, samples and numbers, from which a killed run goes on; at most a ten
 
 from experiments.runner import Experiment, Part
 from experiments.unet_variants import measure, prepare, report, report_data
-from experiments.unet_variants.settings import PARTS, Config, folder_name
+from experiments.unet_variants.settings import PARTS, Config
 
 EXPERIMENT = Experiment(
     name="unet-variants",
@@ -36,7 +36,6 @@ EXPERIMENT = Experiment(
     },
     head=report.head,
     chosen=lambda config: tuple(part for part in PARTS if part in config.parts),
-    folder_name=folder_name,
     data=lambda setup: (setup.x, setup.test, setup.labels),
 )
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 from experiments.runner import Arrays, Measured, Numbers, Run
 from experiments.unet_variants.plan import Cell, sweep_counts
 from experiments.unet_variants.prepare import Setup
+from experiments.unet_variants.settings import SEEDS
 from jaxcreativity import Denoiser, _pytree, generate, training
 from jaxcreativity.metrics import agreement, novelty, patch_novelty, realism
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
@@ -62,7 +63,7 @@ def _compute(run: Run, setup: Setup, cell: Cell, features: Any, forms: Arrays) -
     try:
         with run.doing(f"{cell.label}: compiling and training"):
             denoiser = training.fit(
-                variant.module, shown, setup.sigmas, key=jax.random.key(config.seed * 1000 + cell.seed),
+                variant.module, shown, setup.sigmas, key=jax.random.key(config.seed * SEEDS + cell.seed),
                 num_steps=config.train_steps, batch_size=config.batch_size, learning_rate=config.learning_rate,
                 prediction=variant.prediction, sigma_data=setup.sigma_data, scale_input=variant.scale_input,
                 checkpoint_folder=run.folder / "networks" / cell.folder, progress=config.progress, label=cell.label,

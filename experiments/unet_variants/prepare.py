@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments import runner
 from experiments.unet_variants.plan import Cell, plan, sweep_names
-from experiments.unet_variants.settings import Config, resolve
+from experiments.unet_variants.settings import SEEDS, Config, resolve
 from experiments.unet_variants.variants import Variant, choose_variants
-from jaxcreativity import data, schedules
+from jaxcreativity import schedules
 from jaxcreativity.metrics.fidelity.report import check_counts as check_realism
 
 
@@ -57,7 +57,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     """
     config = resolve(config)
     say = (lambda text: print(text, flush=True)) if config.progress else (lambda text: None)
-    dataset = data.load(config.dataset, image_size=config.image_size, num_images=config.num_images, seed=config.seed)
+    dataset = runner.load(config)
     variants = choose_variants(config, dataset.shape, say)
     cells = plan(config, variants, len(dataset.train))
     has_labels = bool(config.classifier_steps) and dataset.train_labels is not None
@@ -76,6 +76,10 @@ def _check(config: Config, x: np.ndarray, test: np.ndarray, num_features: int) -
         config, "training_seeds", "train_steps", "batch_size", "sampler_steps", "num_samples", "num_pairs", "counts",
         "num_prototypes", "els_sizes",
     )  # fmt: skip
+    if config.training_seeds > SEEDS:
+        raise ValueError(f"--training-seeds must be at most {SEEDS}, got {config.training_seeds}")
+    if config.seed * SEEDS > 2**32 - SEEDS:
+        raise ValueError(f"--seed must be at most {2**32 // SEEDS - 1} here, got {config.seed}")
     if even := [k for k in config.els_sizes if k % 2 == 0]:
         raise ValueError(f"--els-sizes must be odd, got {even[0]}")
     if config.num_pairs > config.num_samples:

@@ -1,11 +1,12 @@
 """Settings of the UNet study."""
 
 import dataclasses
-from pathlib import Path
 
 from experiments import runner
 
 PARTS = ("variants", "sweep", "controls")
+SEEDS = 1000
+"""Most training seeds of a run: its networks have the random keys `seed * SEEDS`, ..."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,3 @@ def resolve(config: Config) -> Config:
     if config.network is None:
         config = dataclasses.replace(config, variants=config.variants or SMALL_VARIANTS)
     return config
-
-
-def folder_name(config: Config) -> str:
-    """`unet-variants-<dataset>`, and `-small` behind it."""
-    return f"unet-variants-{Path(config.dataset).stem}" + ("-small" if config.small else "")
