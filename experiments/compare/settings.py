@@ -28,6 +28,7 @@ class Config(runner.Settings):
     kernel_size: int = 3
     """Side of the local filter."""
     train_steps: int = 2000
+    """Early stopping takes a quarter of them, or as many as keep its learning rate stable."""
     batch_size: int = 32
     """Images per noise level and training step."""
     num_samples: int = 2048

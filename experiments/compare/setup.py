@@ -36,6 +36,17 @@ class Setup:
         return 1 / (len(self.levels) * self.x[0].size)
 
     @cached_property
+    def largest_curvature(self) -> float:
+        """Of the loss of `theory.linear` in a matrix of weights at any noise level, mean square over batches at most.
+
+        With inputs u of mean square 1 per entry, gradient descent on batches of b is stable, in mean square, up to a
+        rate of 1 over the largest eigenvalue of E[u u^T] + E|u|^2 / b (here of images, and of less at higher levels).
+        """
+        x = np.asarray(self.x, np.float64).reshape(len(self.x), -1)
+        largest = np.linalg.eigvalsh(x.T @ x / len(x))[-1] / self.sigma_data**2
+        return float(largest + x.shape[1] / self.config.batch_size)
+
+    @cached_property
     def z(self) -> jax.Array:
         """The noises that all samplers start from."""
         return jax.random.normal(self.key("noise"), (self.config.num_samples, *self.x.shape[1:]), self.x.dtype)
