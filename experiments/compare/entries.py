@@ -39,8 +39,8 @@ def empirical(s: Setup) -> EmpiricalDenoiser:
 
 
 def _early_stopping(s: Setup) -> dict[str, Any]:
-    # Plain gradient descent of `steps` steps is gradient flow for the time 2 * steps * rate * gradient_scale, as long as
-    # a step does not overshoot along any direction, which takes the more steps the larger the images are.
+    # Plain gradient descent of `steps` steps is gradient flow for the time 2 * steps * rate * gradient_scale if no step
+    # overshoots in any direction, which takes the more steps the larger the images are.
     steps = max(s.config.train_steps // 4, math.ceil(EARLY_STOPPING_TIME * s.largest_curvature))
     rate = EARLY_STOPPING_TIME / (2 * steps * s.gradient_scale)
     return {"optimizer": optax.sgd(rate), "num_steps": steps, "ema_decay": None}

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.compare.entries import ENTRIES, Entry, empirical
 from experiments.compare.setup import Setup
-from experiments.runner import Measured, Numbers, Run, slug
+from experiments.runner import Measured, Numbers, Run, slug, why
 from jaxcreativity import distributions, generate, networks, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.distributions import Gaussian
@@ -39,9 +39,12 @@ def measure(part: str) -> Callable[[Run, Setup], Measured]:
         }
         for name in setup.config.entries:
             if ENTRIES[name].part == part:
-                found, shown = run.stage(
+                found, shown = run.attempt(
                     f"entries/{slug(name)}", lambda name=name: _entry(run, setup, name, samples["empirical"])
                 )
+                if "failed" in found:
+                    numbers["comparisons"].append({"network": name, "closed_form": "–", **found})
+                    continue
                 numbers["comparisons"] += found["comparisons"]
                 numbers["novelty"] |= found["novelty"]
                 arrays |= {f"{name}/{key}": array for key, array in shown.items()}
@@ -72,7 +75,7 @@ def _entry(run: Run, setup: Setup, name: str, empirical_samples: np.ndarray) -> 
         with run.doing(f"{name}: compiling and training"):
             network = _train(run, setup, name, entry)
     except FloatingPointError as error:
-        return {"comparisons": failed(f"training failed: {error}"), "novelty": {}}, {}
+        return {"comparisons": failed(f"training failed: {why(error, setup.config)}"), "novelty": {}}, {}
 
     with run.doing(f"{name}: compiling and sampling {setup.config.num_samples} images of network and closed forms"):
         samples = np.asarray(generate(network, setup.z, setup.sigmas))

@@ -3,7 +3,7 @@
 from experiments.runner.cli import main
 from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, run
 from experiments.runner.files import slug
-from experiments.runner.options import check_choices, check_counts, check_noise_levels, option
+from experiments.runner.options import check_choices, check_counts, check_noise_levels, option, why
 from experiments.runner.settings import Settings, dataset_word, default_name, load
 from experiments.runner.tables import facts, number, quartiles, table, table_of, without_empty_columns
 
@@ -30,5 +30,6 @@ __all__ = [
     "slug",
     "table",
     "table_of",
+    "why",
     "without_empty_columns",
 ]

@@ -6,7 +6,11 @@ from pathlib import Path
 import jax
 
 from experiments.runner.experiment import Experiment, run
+from experiments.runner.options import why
 from experiments.runner.settings import PROGRAMS
+
+ERRORS = (ValueError, FloatingPointError, OSError, ImportError, MemoryError, RuntimeError)
+"""What is said in one line: bad settings, divergence, a full disk, a missing package, too little memory."""
 
 
 def main(experiment: Experiment, description: str | None) -> None:
@@ -19,15 +23,17 @@ def main(experiment: Experiment, description: str | None) -> None:
         experiment: what to run.
         description: the experiment's docstring, for `--help`.
     """
-    import tyro
-
+    settings = None
     try:
+        import tyro
+
         settings = tyro.cli(experiment.settings, description=description)
         if jax.default_backend() == "cpu" and jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(Path(settings.output).absolute() / PROGRAMS))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         run(experiment, settings)
-    except (ValueError, FloatingPointError, OSError) as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted; what was finished is kept, and the same command goes on from there")
+    except KeyboardInterrupt as interruption:
+        print(f"interrupted; {interruption or 'nothing was written'}", file=sys.stderr)
+        sys.exit(130)  # as a shell says of what Ctrl-C ended
+    except ERRORS as error:
+        sys.exit(f"error: {why(error, settings) if settings else error}")

@@ -15,6 +15,7 @@ where it was, and `--report-only` draws everything anew. A run's folder holds
 import dataclasses
 import json
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from matplotlib.figure import Figure
 
 from experiments.runner import files, progress
 from experiments.runner.environment import check_goes_on, environment, origin
-from experiments.runner.options import as_typed
+from experiments.runner.options import as_typed, why
 from experiments.runner.settings import NOT_IDENTITY, PROGRAMS, Settings, check_seed, default_name
 from jaxcreativity import _folder, plotting
 from jaxcreativity.training import digest
@@ -83,6 +84,8 @@ class Run:
     folder: Path
     settings: Any
     started: float
+    unfinished: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What could not be measured or reported this time, and why; the same command tries it again."""
 
     def say(self, text: str) -> None:
         """Print a line, unless progress is off, above any bar that is shown."""
@@ -104,6 +107,29 @@ class Run:
         """
         return self._once(self.folder / "stages" / name, name, compute)
 
+    def attempt(self, name: str, compute: Callable[[], Measured]) -> Measured:
+        """As `stage`, but what fails has `{"failed": why}` for its numbers: all else is measured and reported.
+
+        That a computation has no result is stored as its result; an error of the machine, which may have none the next
+        time, is not.
+
+        Args:
+            name: of the stage.
+            compute: what computes it.
+        """
+
+        def guarded() -> Measured:
+            try:
+                return compute()
+            except (FloatingPointError, ValueError) as error:
+                return {"failed": why(error, self.settings)}, {}
+
+        try:
+            return self.stage(name, guarded)
+        except (RuntimeError, MemoryError) as error:
+            self.unfinished[name] = why(error, self.settings)
+            return {"failed": self.unfinished[name]}, {}
+
     @property
     def origin(self) -> str:
         """On which device and at which commit the run's numbers were computed, for the head of its summary."""
@@ -117,8 +143,11 @@ class Run:
     def _once(self, path: Path, label: str, compute: Callable[[], Measured]) -> Measured:
         if files.is_stored(path):
             return files.read_measured(path)
-        began = time.perf_counter()
-        files.write_measured(path, *compute())
+        began, before = time.perf_counter(), len(self.unfinished)
+        measured = compute()
+        if len(self.unfinished) > before:
+            return measured
+        files.write_measured(path, *measured)
         self._log(f"{label} ({time.perf_counter() - began:.0f} s)")
         return files.read_measured(path)
 
@@ -135,9 +164,14 @@ class Run:
 def run(experiment: Experiment, settings: Settings) -> Numbers:
     """Measure and report; returns what metrics.json holds.
 
+    A part that fails has its reason in the summary; the others are measured and reported.
+
     Raises:
         ValueError: for bad settings or data, a folder that holds a run of other settings, packages or data, or
-            something else, and a folder that another process is running in.
+            something else, and a folder that another process is running in or that cannot be written to.
+        RuntimeError: at the end, if some parts failed.
+        OSError: if writing fails; says what is kept.
+        KeyboardInterrupt: if it is interrupted; says what is kept.
     """
     if settings.report_only:
         return _report_again(experiment, settings)
@@ -149,33 +183,89 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
     entry = environment() | ({} if experiment.data is None else {"data": digest(experiment.data(prepared))})
     files.check_folder(folder, _identity(resolved))
-    with _folder.alone(folder, "choose another --name"):
+    with _says_what_is_kept(folder), _folder.alone(folder, "choose another --name"):
         check_goes_on(folder, entry)
         files.claim(folder, _identity(resolved))
-        files.append_json(folder / "environment.json", entry | {"seconds": 0.0, "computed": []})
-        opened = Run(folder, resolved, time.perf_counter())
-        opened.say(f"{folder}/")
-        metrics = _all_parts(experiment, opened, chosen, prepared)
-        opened._log()
-        opened.say(f"{time.perf_counter() - opened.started:.0f} s in all; written to {folder}/")
+        with _gives_back(folder):
+            files.append_json(folder / "environment.json", entry | {"seconds": 0.0, "computed": []})
+            opened = Run(folder, resolved, time.perf_counter())
+            opened.say(f"{folder}/")
+            metrics = _all_parts(experiment, opened, chosen, prepared)
+            opened._log()
+            opened.say(f"{time.perf_counter() - opened.started:.0f} s in all; written to {folder}/")
+    if opened.unfinished:
+        failures = "; ".join(f"{name} failed: {reason}" for name, reason in opened.unfinished.items())
+        raise RuntimeError(f"{failures}. All else is in {folder}/, and the same command tries these again")
     return metrics
 
 
-def _all_parts(experiment, opened, chosen, prepared) -> Numbers:
-    """Measure (or read) and report part after part; the summary is whole after each of them."""
-    metrics, sections = {}, []
+@contextmanager
+def _says_what_is_kept(folder: Path) -> Iterator[None]:
+    """What ends a run from outside says what is left of it."""
+    kept = f"what was finished is kept in {folder}/, and the same command goes on from there"
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(kept) from None
+    except OSError as error:
+        if not (folder / "config.json").exists():
+            raise ValueError(f"cannot write to {folder} ({error.strerror}); choose another --output") from error
+        raise error if "kept" in str(error) else OSError(f"{error}; {kept}") from error
+
+
+@contextmanager
+def _gives_back(folder: Path) -> Iterator[None]:
+    """A run that failed before it had computed anything leaves its folder to other settings."""
+    try:
+        yield
+    except Exception:
+        files.release(folder)
+        raise
+
+
+def _all_parts(experiment, opened, chosen, prepared, failed=None) -> Numbers:
+    """Measure (or read) and report part after part; the summary is whole after each of them.
+
+    Args:
+        experiment: what is run.
+        opened: its run.
+        chosen: names of parts.
+        prepared: what they measure with.
+        failed: reasons why parts have not been measured, for a report alone.
+    """
+    metrics, sections, headed = {}, [], False
     for name in chosen:
-        part = experiment.parts[name]
-        path = opened.folder / "parts" / name
-        numbers, arrays = opened._once(path, name, lambda part=part: part.measure(opened, prepared))
+        try:
+            numbers, section = _one_part(experiment.parts[name], name, opened, prepared, failed or {})
+            headed = True
+        except OSError:
+            raise
+        except Exception as error:
+            if not (headed or name != chosen[-1]):
+                raise  # nothing at all to report
+            if not isinstance(error, (ValueError, ArithmeticError, RuntimeError)):
+                traceback.print_exc()
+            reason = why(error, opened.settings)
+            numbers, section = {"failed": {name: reason}}, f"## {name.capitalize()}\n\nFailed: {reason}.\n"
+            if failed is None:
+                opened.unfinished[name] = reason
         metrics = _joined(metrics, numbers)
-        with opened.doing(f"drawing {name}"):
-            sections.append(part.report(opened, numbers, arrays))
+        sections.append(section)
         files.write_json(opened.folder / "metrics.json", metrics)
-        head = experiment.head(opened, metrics)
+        head = experiment.head(opened, metrics) if headed else ""
         files.write_text(opened.folder / "summary.md", "\n".join([head, *sections]))
         opened.say("\n" + "\n".join(([head] if len(sections) == 1 else []) + sections[-1:]))
     return metrics
+
+
+def _one_part(part, name, opened, prepared, failed) -> tuple[Numbers, str]:
+    """Numbers of one part and its section of the summary."""
+    path = opened.folder / "parts" / name
+    if name in failed and not files.is_stored(path):
+        raise RuntimeError(failed[name])
+    numbers, arrays = opened._once(path, name, lambda: part.measure(opened, prepared))
+    with opened.doing(f"drawing {name}"):
+        return numbers, part.report(opened, numbers, arrays)
 
 
 def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
@@ -186,10 +276,12 @@ def _report_again(experiment: Experiment, settings: Settings) -> Numbers:
     kept = {name: getattr(settings, name) for name in NOT_IDENTITY}
     opened = Run(folder, experiment.settings(**(stored | kept)), time.perf_counter())
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(opened.settings)
-    if missing := [name for name in chosen if not files.is_stored(folder / "parts" / name)]:
+    failed = files.read_failures(folder)
+    missing = [name for name in chosen if name not in failed and not files.is_stored(folder / "parts" / name)]
+    if missing:
         raise ValueError(f"{folder} has not measured {', '.join(missing)} yet; run it without --report-only first")
     with _folder.alone(folder, "draw it when that one has ended"):
-        metrics = _all_parts(experiment, opened, chosen, None)
+        metrics = _all_parts(experiment, opened, chosen, None, failed)
     opened.say(f"written to {folder}/")
     return metrics
 

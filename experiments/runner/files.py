@@ -69,6 +69,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ValueError(f"cannot read {path} ({error}); delete {folder} or choose another --name") from error
 
 
+def read_failures(folder: Path) -> dict[str, str]:
+    """Why parts of the run in a folder have not been measured, by the part's name."""
+    path = folder / "metrics.json"
+    return json.loads(path.read_text()).get("failed", {}) if path.exists() else {}
+
+
 def check_folder(folder: Path, identity: dict[str, Any]) -> None:
     """Raise `ValueError` if a run of these settings cannot be written to, or gone on with in, this folder."""
     if (folder / "config.json").exists():
@@ -86,6 +92,15 @@ def claim(folder: Path, identity: dict[str, Any]) -> None:
     """Store the settings of a run in its folder; refuses one that another run took in the meantime."""
     check_folder(folder, identity)
     write_json(folder / "config.json", identity)
+
+
+def release(folder: Path) -> None:
+    """Take back the claim on a folder in which nothing has been computed; other settings can then have it."""
+    own = {"config.json", "environment.json", "lock"}
+    if {path.name for path in folder.iterdir()} <= own:
+        for name in own:
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def slug(name: str) -> str:

@@ -17,13 +17,25 @@ def option(field: str) -> str:
 @contextmanager
 def as_typed(settings: Any) -> Iterator[None]:
     """What is wrong with `image_size` is said of `--image-size`, and `image_size=14` as `--image-size 14`."""
-    names = [field.name for field in dataclasses.fields(settings) if "_" in field.name]
     try:
         yield
     except ValueError as error:
-        pattern = rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(?:=(?:\(([^()]*)\)|(?=\S)))?"
-        typed = lambda found: option(found[1]) + _value(found)  # noqa: E731
-        raise ValueError(re.sub(pattern, typed, str(error))) from error
+        raise ValueError(_typed(str(error), settings)) from error
+
+
+def why(error: Exception, settings: Any) -> str:
+    """What went wrong, in one line, without its full stop; advice that has no option here is left out."""
+    text = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    advice = "lower the learning rate"
+    has_rate = any(field.name == "learning_rate" for field in dataclasses.fields(settings))
+    text = text.replace(advice, "lower --learning-rate") if has_rate else text.replace(f"; {advice}", "")
+    return _typed(text, settings)
+
+
+def _typed(text: str, settings: Any) -> str:
+    names = [field.name for field in dataclasses.fields(settings) if "_" in field.name]
+    pattern = rf"(?<![\w./-])({'|'.join(names)})(?![\w./-])(?:=(?:\(([^()]*)\)|(?=\S)))?"
+    return re.sub(pattern, lambda found: option(found[1]) + _value(found), text)
 
 
 def _value(found: re.Match[str]) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from experiments.runner import Arrays, Measured, Numbers, Run
+from experiments.runner import Arrays, Measured, Numbers, Run, why
 from experiments.unet_variants.plan import Cell, sweep_counts
 from experiments.unet_variants.prepare import Setup
 from experiments.unet_variants.settings import SEEDS
@@ -69,7 +69,7 @@ def _compute(run: Run, setup: Setup, cell: Cell, features: Any, forms: Arrays) -
                 checkpoint_folder=run.folder / "networks" / cell.folder, progress=config.progress, label=cell.label,
             )  # fmt: skip
     except FloatingPointError as error:
-        return {"failed": str(error), "num_finite": 0}, {}
+        return {"failed": why(error, config), "num_finite": 0}, {}
     denoiser = Permuted(denoiser, order) if cell.shuffled else denoiser
     with run.doing(f"{cell.label}: compiling and sampling {config.num_samples} images"):
         samples = np.asarray(generate(denoiser, setup.z, setup.sigmas))

@@ -154,7 +154,7 @@ def test_damaged_stage_is_named(tmp_path):
     run(tmp_path)
     path = tmp_path / "toy-digits" / "parts" / "cubes.npz"
     path.write_bytes(path.read_bytes()[:10])
-    with pytest.raises(ValueError, match=r"cannot read .*cubes\.json and \.npz .*delete both"):
+    with pytest.raises(RuntimeError, match=r"^cubes failed: cannot read .*cubes\.json and \.npz .*delete both"):
         run(tmp_path)
 
 
