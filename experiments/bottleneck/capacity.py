@@ -28,12 +28,16 @@ def measure(run: Run, setup: Setup) -> Measured:
         for start in range(0, len(counts), at_once):
             group = counts[start : start + at_once]
             name = f"capacity_{activation}_{width}_{'_'.join(map(str, group))}"
-            rows += run.stage(name, partial(_group, run, setup, activation, width, group))[0]["cells"]
+            found, _ = run.attempt(name, partial(_group, run, setup, activation, width, group))
+            kinds = [{"kind": activation, "count": n, "width": width} for n in group]
+            rows += [kind | found for kind in kinds] if "failed" in found else found["cells"]
     for n, width in itertools.product(counts, config.widths):
         if width <= n:
             name = f"capacity_prototypes_{n}_{width}"
-            rows.append(run.stage(name, partial(_prototypes, run, setup, n, width))[0])
-    contours = {kind: contour(rows, kind, counts) for kind in (*config.activations, "prototypes")}
+            found, _ = run.attempt(name, partial(_prototypes, run, setup, n, width))
+            rows.append({"kind": "prototypes", "count": n, "width": width, **found})
+    measured = [row for row in rows if "failed" not in row]
+    contours = {kind: contour(measured, kind, counts) for kind in (*config.activations, "prototypes")}
     return {"capacity": {"cells": rows, "contours": contours, "counts": counts}}, {}
 
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from experiments.bottleneck.measuring import memorised, support
 from experiments.bottleneck.settings import Config, facts
-from experiments.runner import Arrays, Numbers, Run, table
+from experiments.runner import Arrays, Numbers, Run, split_failed, table
 from jaxcreativity import plotting
 
 TITLES = {"softmax": "trained, softmax units", "silu": "trained, silu units", "prototypes": "k-means prototypes"}
@@ -16,7 +16,8 @@ IDENTITY, HALF = "#E69F00", "#D55E00"
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Where half is memorised, a row for every network, and the figure."""
     config, found = run.settings, numbers["capacity"]
-    rows, counts, contours = found["cells"], found["counts"], found["contours"]
+    counts, contours = found["counts"], found["contours"]
+    rows, failures = split_failed(found["cells"], "K = {width} {kind} units with N = {count}")
     one_axis = min(len(counts), len(config.widths)) == 1
     run.save((_curves if one_axis else _maps)(config, rows, counts, contours), "capacity.png")
     cells = table(
@@ -48,7 +49,7 @@ K units can be the posterior over K atoms. Prototypes: the closed form of that, 
 at most), generated in the limit of many steps; it copies images that are clusters of their own, so half of the samples
 are copies at a K below N.
 
-{cells}
+{cells}{failures}
 
 Different images: birthday estimate of how many different images the network generates at all, from how many pairs of
 samples are the same, as the birthdays of a class say how long a year is (∞: no pair). {config.capacity_steps} training

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from experiments.bottleneck.measuring import mean_loss, novelty_numbers, train
 from experiments.bottleneck.settings import Config, Setup, facts, log_grid
-from experiments.runner import Arrays, Measured, Numbers, Part, Run, table
+from experiments.runner import Arrays, Measured, Numbers, Part, Run, split_failed, table
 from jaxcreativity import generate, networks, plotting
 from jaxcreativity.metrics import agreement
 from jaxcreativity.theory import bottleneck, linear
@@ -22,8 +22,8 @@ def measure(run: Run, setup: Setup) -> Measured:
         if r >= setup.x[0].size:
             continue
         for decoder, pair in (("linear", _linear), ("nonlinear", _nonlinear)):
-            row, images = run.stage(f"codes_{decoder}_{r}", partial(_measure_one, run, setup, r, decoder, pair))
-            rows.append(row)
+            row, images = run.attempt(f"codes_{decoder}_{r}", partial(_measure_one, run, setup, r, decoder, pair))
+            rows.append({"code_size": r, "decoder": decoder, **row})
             shown |= {f"{decoder} {r} {name}": x for name, x in images.items()}
     return {"codes": rows}, shown | {"held-out images": np.asarray(setup.test[:SHOWN])}
 
@@ -55,12 +55,12 @@ def _measure_one(run: Run, setup: Setup, r: int, decoder: str, pair) -> Measured
             "memorised_closed_form": novelty_numbers(predicted, x)["memorised"],
         }  # fmt: skip
     images = {"network": np.asarray(of_network[:SHOWN]), "closed form": np.asarray(predicted[:SHOWN])}
-    return {"code_size": r, "decoder": decoder, **found}, images
+    return found, images
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Samples, curves against r, and the table."""
-    config, rows = run.settings, numbers["codes"]
+    config, (rows, failures) = run.settings, split_failed(numbers["codes"], "The {decoder} decoder of r = {code_size}")
     rows_of_images = {} if len(arrays["held-out images"]) < SHOWN else {"held-out images": arrays["held-out images"]}
     for row in rows:
         decoder, r = row["decoder"], row["code_size"]
@@ -87,7 +87,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     )  # fmt: skip
     return f"""## Code size
 
-{cells}
+{cells}{failures}
 
 The encoder passes r code numbers of the noisy image, the decoder makes an image of them, so that dD/dy has rank r at
 most. Closed form: of a linear decoder the PCA Gaussian (that of the r leading principal components), of a nonlinear one
@@ -109,7 +109,8 @@ def _curves(config: Config, rows) -> Figure:
     sizes = sorted({row["code_size"] for row in rows})
     low, high = sizes[0] / 1.5, sizes[-1] * 1.5
     for colour, name in zip(plotting.COLOURS, ("linear", "nonlinear"), strict=False):
-        own = [row for row in rows if row["decoder"] == name]
+        if not (own := [row for row in rows if row["decoder"] == name]):
+            continue
         r = [row["code_size"] for row in own]
         of = lambda key, own=own: [row[key] for row in own]  # noqa: E731
         # Points with the same value stand beside each other; curves can be told apart as they are.

@@ -14,7 +14,7 @@ from experiments.bottleneck.measuring import (
     train,
 )
 from experiments.bottleneck.settings import Config, Setup, facts, log_grid
-from experiments.runner import Arrays, Measured, Numbers, Part, Run, table
+from experiments.runner import Arrays, Measured, Numbers, Part, Run, split_failed, table
 from jaxcreativity import generate, networks, plotting
 from jaxcreativity.theory import bottleneck
 
@@ -23,7 +23,11 @@ def measure(run: Run, setup: Setup) -> Measured:
     """A row for every r and every size of decoder."""
     config = run.settings
     rows = [
-        run.stage(f"encoder_{r}_{width}", partial(_measure_one, run, setup, r, width))[0]
+        {
+            "code_size": r,
+            "width": width,
+            **run.attempt(f"encoder_{r}_{width}", partial(_measure_one, run, setup, r, width))[0],
+        }
         for r in config.encoder_ranks
         for width in config.decoder_widths
     ]
@@ -45,14 +49,15 @@ def _measure_one(run: Run, setup: Setup, r: int, width: int) -> Measured:
         predicted = generate(closed_form, setup.z, grid)
         row = describe(setup, generate(network, setup.z, grid), x, width, "encoder", 0.0)
         return row | {
-            "code_size": r, "memorised_closed_form": novelty_numbers(predicted, x)["memorised"],
+            "memorised_closed_form": novelty_numbers(predicted, x)["memorised"],
             "loss_ratio": mean_loss(network, x, grid) / mean_loss(closed_form, x, grid),
         }, {}  # fmt: skip
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Memorised fraction against the size of the decoder, and the table."""
-    config, rows = run.settings, numbers["encoder"]
+    config = run.settings
+    rows, failures = split_failed(numbers["encoder"], "r = {code_size} with a decoder of {width} units")
     run.save(_curves(config, rows), "encoder.png")
     cells = table(
         ["r", "decoder units K", "memorised (95 %)", "any decoder", "different images (95 %)", "hull ratio",
@@ -67,7 +72,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     )  # fmt: skip
     return f"""## A narrow linear encoder, {rows[0]["count"]} training images
 
-{cells}
+{cells}{failures}
 
 Any decoder: E[x | Wy] with the learned encoder W, sampled from the same noise: what the best of all decoders would
 generate. So r numbers, even one, are enough to copy; what keeps the network from it is the size of its decoder (below
@@ -85,7 +90,8 @@ PART = Part(measure, report)
 def _curves(config: Config, rows) -> Figure:
     figure, [[axes]] = plotting.panels(1, 1, width=5.5, height=3.6)
     for colour, r in zip(plotting.COLOURS, config.encoder_ranks, strict=False):
-        own = [row for row in rows if row["code_size"] == r]
+        if not (own := [row for row in rows if row["code_size"] == r]):
+            continue
         column = lambda key, own=own: [row[key] for row in own]  # noqa: E731
         plotting.curve(
             axes, column("width"), column("memorised"), low=column("memorised_low"), high=column("memorised_high"),

@@ -38,6 +38,7 @@ def mean_loss(denoiser, x, grid) -> float:
 
 def describe(setup: Setup, samples: jax.Array, x: jax.Array, width: int, kind: str, loss: float) -> dict[str, Any]:
     """Numbers of one network of `width` units that was trained on the images `x`."""
+    samples = _finite(samples)
     birthday = birthday_test(samples, x).summary()
     return {
         "kind": kind,
@@ -51,7 +52,7 @@ def describe(setup: Setup, samples: jax.Array, x: jax.Array, width: int, kind: s
 
 def novelty_numbers(samples, x, test=None) -> dict[str, float]:
     """Copies, and blends of five training images, with the held-out set's numbers."""
-    finite = samples[jnp.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
+    finite = _finite(samples)
     found, hull = novelty(finite, x, test).summary(), hull_distance(finite, x, test).summary()
     numbers = {
         "memorised": found["memorised_fraction"],
@@ -63,6 +64,14 @@ def novelty_numbers(samples, x, test=None) -> dict[str, float]:
         numbers["held_out_memorised"] = found["held_out_memorised_fraction"]
         numbers["held_out_hull_ratio"] = hull["held_out_hull_ratio_median"]
     return numbers
+
+
+def _finite(samples: jax.Array) -> jax.Array:
+    """The samples that did not diverge; raises `FloatingPointError` if none is left."""
+    finite = samples[jnp.isfinite(samples).reshape(len(samples), -1).all(axis=1)]
+    if not len(finite):
+        raise FloatingPointError("all samples diverged")
+    return finite
 
 
 def support(row: dict[str, Any]) -> str:

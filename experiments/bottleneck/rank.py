@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.bottleneck.measuring import train
 from experiments.bottleneck.settings import Config, Setup, facts, log_grid
-from experiments.runner import Arrays, Measured, Numbers, Part, Run, table
+from experiments.runner import Arrays, Measured, Numbers, Part, Run, split_failed, table
 from jaxcreativity import networks, plotting
 from jaxcreativity.generation import trajectories
 
@@ -24,7 +24,7 @@ def measure(run: Run, setup: Setup) -> Measured:
     if not config.small:
         modules["no bottleneck"] = networks.MLP(depth=2)
     rows = [
-        run.stage(f"rank_{i}", partial(_measure_one, run, setup, name, module))[0]
+        {"network": name, **run.attempt(f"rank_{i}", partial(_measure_one, run, setup, name, module))[0]}
         for i, (name, module) in enumerate(modules.items())
     ]
     levels = np.asarray(log_grid(config, config.sigma_min)[:-1])
@@ -50,7 +50,6 @@ def _measure_one(run: Run, setup: Setup, name: str, module: nn.Module) -> Measur
         values = np.linalg.svd(np.asarray(_jacobians(network, states, levels[:-1])), compute_uv=False)
     relative = values / values[..., :1]
     numbers = {
-        "network": name,
         "largest_rank": int((relative > 1e-10).sum(axis=-1).max()),
         "rank_above_1_percent": (relative > 1e-2).sum(axis=-1).mean(axis=0).tolist(),
     }
@@ -59,7 +58,7 @@ def _measure_one(run: Run, setup: Setup, name: str, module: nn.Module) -> Measur
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """Effective rank against noise level, and the table."""
-    rows = numbers["rank"]
+    rows, failures = split_failed(numbers["rank"], "The network of {network}")
     run.save(_curves(run.settings, rows, arrays), "rank.png")
     cells = table(
         ["network", "largest rank", "above 1 % of the largest: first level", "largest", "last level"],
@@ -73,7 +72,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     )  # fmt: skip
     return f"""## Rank of dD/dy along {NUM_TRAJECTORIES} trajectories
 
-{cells}
+{cells}{failures}
 
 Rank: in how many directions the estimate of the image moves with the noisy image; r code numbers allow r. Largest rank:
 singular values above 1e-10 of the largest, float64, over all levels and trajectories; the other columns count those

@@ -20,18 +20,22 @@ def measure(run: Run, setup: Setup) -> Measured:
     config = run.settings
     with run.doing("drawing the targets"):
         targets = make_targets(config, setup.images)
-    found = [
-        run.stage(f"degree_{degree}", lambda degree=degree: _one_degree(run, setup, targets, degree))
-        for degree in config.degrees
-    ]
+    found, failed = {}, []
+    for degree in config.degrees:
+        measured = run.attempt(f"degree_{degree}", lambda degree=degree: _one_degree(run, setup, targets, degree))
+        if "failed" in measured[0]:
+            failed.append({"degree": degree, **measured[0]})
+        else:
+            found[degree] = measured
+    if not found:
+        raise FloatingPointError(f"no degree was measured; {failed[0]['degree']}: {failed[0]['failed']}")
     numbers = {
-        "marginals": [row for of_degree, _ in found for row in of_degree["marginals"]],
-        "moment_matching": {
-            str(degree): of_degree["moment_matching"]
-            for degree, (of_degree, _) in zip(config.degrees, found, strict=True)
-        },
+        "marginals": [row for of_degree, _ in found.values() for row in of_degree["marginals"]],
+        "moment_matching": {str(degree): of_degree["moment_matching"] for degree, (of_degree, _) in found.items()},
     }
-    arrays = {name: np.stack([curves[name] for _, curves in found]) for name in found[0][1]}
+    if failed:
+        numbers["failed_degrees"] = failed
+    arrays = {name: np.stack([curves[name] for _, curves in found.values()]) for name in next(iter(found.values()))[1]}
     return numbers, arrays | {"target": np.stack([_histogram(x) for x in targets.values()])}
 
 

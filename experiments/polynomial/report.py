@@ -51,9 +51,12 @@ def report_laws(run: Run, numbers: Numbers, arrays: Arrays) -> str:
             for degree, distance in numbers["moment_matching"].items()
         ],
     )
+    failures = "".join(
+        f"\n\nDegree {row['degree']} failed: {row['failed']}." for row in numbers.get("failed_degrees", [])
+    )
     return f"""## Laws
 
-{laws}
+{laws}{failures}
 
 KS (Kolmogorov–Smirnov): largest distance, on a grid of spacing 0.01, between the predicted distribution function and
 that of samples, from the closed-form denoiser ("sampler") and from the trained network; below

@@ -25,6 +25,13 @@ PARTS = {
     "influence": influence.PART,
     "discrepancy": disagreement.PART,
 }
-EXPERIMENT = Experiment("probing", Config, prepare, PARTS, head, data=lambda setup: setup.x)
+
+
+def chosen_parts(config: Config) -> tuple[str, ...]:
+    """All, but no influences where nothing is probed that depends on its training images smoothly."""
+    return tuple(part for part in PARTS if part != "influence" or set(config.denoisers) & set(influence.THEORIES))
+
+
+EXPERIMENT = Experiment("probing", Config, prepare, PARTS, head, chosen=chosen_parts, data=lambda setup: setup.x)
 
 __all__ = ["EXPERIMENT", "SMALL", "Config"]

@@ -7,10 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.probing.settings import PATCH_MACHINE, Config, Setup, patch_machine, rows_as_table
-from experiments.runner import Arrays, Measured, Numbers, Part, Run
+from experiments.runner import Arrays, Measured, Numbers, Part, Run, split_failed
 from jaxcreativity import generate, plotting, probing, sample
 from jaxcreativity.theory import linear
 from jaxcreativity.theory.bottleneck import PrototypeDenoiser
+
+THEORIES = ("linear, full", "empirical", PATCH_MACHINE)
+"""Denoisers whose samples can be differentiated by the weights of the training images."""
 
 
 def measure(run: Run, setup: Setup) -> Measured:
@@ -50,7 +53,7 @@ def measure(run: Run, setup: Setup) -> Measured:
             "random_change": float(np.median(at_random)),
         })  # fmt: skip
         if name == "linear, full":
-            rows += [_retrained(run, setup, network, chosen, predicted, z) for network in config.retrained]
+            rows += [_attempt(run, setup, network, chosen, predicted, z) for network in config.retrained]
         if moves:  # else a copy of one image, which no weight changes
             shown[name] = np.concatenate([everything[None], np.asarray(x)[order[:5]], np.asarray(x)[order[-5:]]])
     return {"influence": rows}, shown
@@ -60,6 +63,14 @@ def _by_influence(effects: np.ndarray) -> np.ndarray:
     """Images by their effect along the direction in which images move the sample most; the strongest is first."""
     along = effects @ np.linalg.svd(effects, full_matrices=False)[2][0]
     return np.argsort(-along * np.sign(along[np.abs(along).argmax()]))
+
+
+def _attempt(run: Run, setup: Setup, name: str, *given) -> dict[str, Any]:
+    """The row of a network, or why it has none."""
+    try:
+        return _retrained(run, setup, name, *given)
+    except FloatingPointError as error:
+        return {"denoiser": f"network: {name}", "failed": str(error)}
 
 
 def _retrained(run: Run, setup: Setup, name: str, left_out, predicted, z) -> dict[str, Any]:
@@ -84,7 +95,7 @@ def _retrained(run: Run, setup: Setup, name: str, left_out, predicted, z) -> dic
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     """The sample beside the images, and the table."""
-    config, rows = run.settings, numbers["influence"]
+    config, (rows, failures) = run.settings, split_failed(numbers["influence"], "{denoiser}")
     picture = ""
     if arrays:
         side = (next(iter(arrays.values())).shape[0] - 1) // 2
@@ -103,7 +114,7 @@ def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:
     }  # fmt: skip
     return f"""## Influence
 
-{rows_as_table(rows, columns)}
+{rows_as_table(rows, columns)}{failures}
 
 The influence of a training image is the derivative of one sample with respect to the weight of that image; minus the
 sum over {config.removed} images is the change that is predicted when these are left out (those that move the sample

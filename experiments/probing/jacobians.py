@@ -39,7 +39,7 @@ def measure(run: Run, setup: Setup) -> Measured:
             rows.append({"denoiser": name, "sigma": sigma, "asymmetry": float(asymmetry.mean()) if moves else None,
                          "effective_rank": float(rank.mean()), "sum": float(values.sum(1).mean())})  # fmt: skip
             curves[f"{name} {sigma!r}"] = np.median(np.asarray(values), axis=0)
-    return {"jacobian": rows}, curves
+    return {"jacobian": rows} | setup.left_out, curves
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:

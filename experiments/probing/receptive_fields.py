@@ -37,7 +37,7 @@ def measure(run: Run, setup: Setup) -> Measured:
             radii = [float(probing.radius(at(sigma), pixel)) for sigma in sigmas]
             fields[name] = np.stack([np.asarray(at(sigma)) for sigma in config.sigmas])
         rows += [{"denoiser": name, "sigma": float(s), "radius": r} for s, r in zip(sigmas, radii, strict=True)]
-    return {"receptive_field": rows}, fields
+    return {"receptive_field": rows} | setup.left_out, fields
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:

@@ -22,7 +22,7 @@ def measure(run: Run, setup: Setup) -> Measured:
         dimension = [int((v > 0.01 * v[0]).sum()) for v in values]
         rows.append({"denoiser": name, "dimension": float(np.mean(dimension)), "largest": float(values[:, 0].mean())})
         curves[name] = np.median(values, axis=0)
-    return {"sample": rows}, curves
+    return {"sample": rows} | setup.left_out, curves
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, load, table
+from experiments.runner import Numbers, Run, Settings, check_choices, check_counts, check_noise_levels, load, table, why
 from jaxcreativity import networks, plotting, schedules, training
 from jaxcreativity.denoiser import Denoiser
 from jaxcreativity.theory import linear
@@ -82,33 +82,47 @@ class Setup:
         x: training images.
         grid: the sampler's noise levels.
         key: random key of points and noises.
-        trained: networks of this process by name and run, filled as they are asked for.
+        trained: networks of this process by name and variant, filled as they are asked for; in place of one that
+            diverged, why.
     """
 
     x: jax.Array
     grid: jax.Array
     key: jax.Array
-    trained: dict[tuple[str, str], Denoiser] = dataclasses.field(default_factory=dict)
+    trained: dict[tuple[str, str], Denoiser | str] = dataclasses.field(default_factory=dict)
 
     def noisy(self, sigma: float, n: int) -> jax.Array:
         """The first n images with noise."""
         return self.x[:n] + sigma * jax.random.normal(self.key, (n, *self.x.shape[1:]), self.x.dtype)
 
     def network(self, run: Run, name: str, variant: str = "all", x: jax.Array | None = None, seed: int = 0) -> Denoiser:
-        """One of NETWORKS, trained on `x` (all images if not given) or taken from the checkpoint of that variant."""
+        """One of NETWORKS, trained on `x` (all images if not given) or taken from the checkpoint of that variant.
+
+        Raises:
+            FloatingPointError: if training diverges.
+        """
         if (name, variant) not in self.trained:
             config, (module, options) = run.settings, NETWORKS[name]
             with run.doing(f"training {name}, {variant}"):
-                self.trained[name, variant] = training.fit(
-                    module(tuple(np.asarray(self.grid[:-1]).tolist())), self.x if x is None else x, self.grid,
-                    key=jax.random.key(config.seed + seed), num_steps=config.train_steps,
-                    checkpoint_folder=run.folder / "networks" / f"{name}, {variant}", progress=config.progress,
-                    label=f"{name}, {variant}", **options,
-                )  # fmt: skip
-        return self.trained[name, variant]
+                try:
+                    self.trained[name, variant] = training.fit(
+                        module(tuple(np.asarray(self.grid[:-1]).tolist())), self.x if x is None else x, self.grid,
+                        key=jax.random.key(config.seed + seed), num_steps=config.train_steps,
+                        checkpoint_folder=run.folder / "networks" / f"{name}, {variant}", progress=config.progress,
+                        label=f"{name}, {variant}", **options,
+                    )  # fmt: skip
+                except FloatingPointError as error:
+                    self.trained[name, variant] = f"training failed: {why(error, config)}"
+        if isinstance(found := self.trained[name, variant], str):
+            raise FloatingPointError(found)
+        return found
 
     def denoisers(self, run: Run) -> dict[str, Denoiser]:
-        """Everything that is probed."""
+        """Everything that is probed, without a network whose training diverged.
+
+        Raises:
+            FloatingPointError: if nothing is left.
+        """
         x = self.x
         make = {
             "empirical": lambda: EmpiricalDenoiser(x),
@@ -118,7 +132,26 @@ class Setup:
             PATCH_MACHINE: lambda: patch_machine(x),
             "MLP": lambda: self.network(run, "MLP"),
         }
-        return {name: make[name]() for name in run.settings.denoisers}
+        made = {}
+        for name in run.settings.denoisers:
+            try:
+                made[name] = make[name]()
+            except FloatingPointError as error:
+                if run.settings.denoisers == (name,):
+                    raise
+                run.say(f"left out: {name} ({error})")
+        return made
+
+    @property
+    def left_out(self) -> Numbers:
+        """Networks that were to be probed, and why they are not."""
+        return {
+            "left_out": {
+                name: reason
+                for (name, variant), reason in self.trained.items()
+                if isinstance(reason, str) and variant == "all"
+            }
+        }
 
 
 def patch_machine(x: jax.Array, weights: jax.Array | None = None) -> LocalDenoiser:
@@ -143,6 +176,8 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     if not config.sigmas or not all(0 < sigma < np.inf for sigma in config.sigmas):
         raise ValueError(f"--sigmas must be one or more numbers above 0, got {config.sigmas}")
     x = jnp.asarray(load(config).train)
+    if "linear, full" not in config.denoisers:
+        config = dataclasses.replace(config, retrained=())  # they stand beside its prediction
     if not config.removed < len(x):
         raise ValueError(f"--removed must lie between 1 and {len(x) - 1}, got {config.removed}")
     if config.num_points > len(x):
@@ -157,6 +192,7 @@ def prepare(config: Config) -> tuple[Config, Setup]:
 def head(run: Run, metrics: Numbers) -> str:
     """Beginning of the summary: what was run, and what is probed."""
     config = run.settings
+    left_out = "".join(f"\n\n{name} is left out: {reason}." for name, reason in metrics.get("left_out", {}).items())
     kinds = "\n".join(f"- {name}: {DENOISERS[name]}" for name in config.denoisers)
     return f"""# Probing denoisers on {config.dataset}
 
@@ -165,7 +201,7 @@ def head(run: Run, metrics: Numbers) -> str:
 
 A denoiser D estimates the image x from y = x + σ · noise. Probed are
 
-{kinds}
+{kinds}{left_out}
 """
 
 

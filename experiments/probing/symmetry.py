@@ -29,7 +29,7 @@ def measure(run: Run, setup: Setup) -> Measured:
                 error = partial(probing.equivariance_error, compiled, sigma=level, transform=transform)
                 row[transform] = float(jnp.median(jax.vmap(error)(points)))
         rows.append(row)
-    return {"symmetry": rows}, {}
+    return {"symmetry": rows} | setup.left_out, {}
 
 
 def report(run: Run, numbers: Numbers, arrays: Arrays) -> str:

@@ -5,7 +5,7 @@ from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers,
 from experiments.runner.files import slug
 from experiments.runner.options import check_choices, check_counts, check_noise_levels, option, why
 from experiments.runner.settings import Settings, dataset_word, default_name, load
-from experiments.runner.tables import facts, number, quartiles, table, table_of, without_empty_columns
+from experiments.runner.tables import facts, number, quartiles, split_failed, table, table_of, without_empty_columns
 
 __all__ = [
     "Arrays",
@@ -28,6 +28,7 @@ __all__ = [
     "quartiles",
     "run",
     "slug",
+    "split_failed",
     "table",
     "table_of",
     "why",

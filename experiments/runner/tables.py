@@ -33,6 +33,24 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     return table(list(rows[0]), cells)
 
 
+def split_failed(rows: Iterable[Mapping[str, Any]], label: str) -> tuple[list[dict[str, Any]], str]:
+    """The rows that were measured, and what stands below their table: a paragraph for each that failed.
+
+    Args:
+        rows: numbers; of what failed there are only those that say what it is, and `failed`, the reason.
+        label: what a row is called, to be formatted with its entries.
+
+    Raises:
+        ValueError: if all failed.
+    """
+    rows = [dict(row) for row in rows]
+    reasons = [f"{label.format_map(row)} failed: {row['failed']}." for row in rows if "failed" in row]
+    measured = [row for row in rows if "failed" not in row]
+    if reasons and not measured:
+        raise ValueError(" ".join(reasons))
+    return measured, "".join(f"\n\n{reason}" for reason in reasons)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number in a cell; a dash where there is none."""
     return "–" if value is None else f"{value:.{digits}f}"
