@@ -1,9 +1,10 @@
 """What all experiments share: settings, one folder for each run, cached parts, an environment log, reports."""
 
 from experiments.runner.cli import main
-from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run, run
+from experiments.runner.experiment import Arrays, Experiment, Measured, Numbers, Part, Run
 from experiments.runner.files import slug
 from experiments.runner.options import check_choices, check_counts, check_noise_levels, option, why
+from experiments.runner.running import run
 from experiments.runner.settings import Settings, dataset_word, default_name, load
 from experiments.runner.tables import facts, number, quartiles, split_failed, table, table_of, without_empty_columns
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import jax
 
-from experiments.runner.experiment import Experiment, run
+from experiments.runner.experiment import Experiment
 from experiments.runner.options import why
+from experiments.runner.running import run
 from experiments.runner.settings import PROGRAMS
 
 ERRORS = (ValueError, FloatingPointError, OSError, ImportError, MemoryError, RuntimeError)
