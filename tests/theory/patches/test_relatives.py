@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from sklearn.datasets import load_digits
 
 from jaxcreativity.theory.empirical import EmpiricalDenoiser, smoothed
 from jaxcreativity.theory.patches import composite, masked
@@ -21,16 +22,23 @@ def noisy(x, sigma):
     return x + sigma * np.random.default_rng(0).standard_normal(x.shape)
 
 
-def masked_by_hand(x, y, sigma, threshold, runs):
-    flat, target = x.reshape(len(x), -1), y.ravel()
+def closeness(x, sigma, relative_to):
+    """Entry (m, n): |W_mn|, or |M_mn|, as a share of the largest, in float64."""
+    flat = np.asarray(x, np.float64).reshape(len(x), -1)
     S = np.cov(flat.T, bias=True)
-    W = S @ np.linalg.inv(S + sigma**2 * np.eye(len(S)))
-    varies = np.diag(S) > 1e-6 * np.diag(S).max()
-    M = np.abs(W[varies] / np.diag(W)[varies, None])
-    out = np.zeros(len(S))
-    for m in range(len(S)):
-        window = np.abs(W[m] / W[m, m]) >= threshold * M.max() if varies[m] else np.zeros(len(S), bool)
-        window[m] = True
+    W = np.abs(S @ np.linalg.inv(S + sigma**2 * np.eye(len(S))))
+    W[np.diag(S) <= 1e-6 * np.diag(S).max()] = 0
+    if relative_to == "all":
+        M = W / np.where(W.any(axis=1), np.diag(W), 1)[:, None]
+        return M / M.max()
+    return W / np.where(W.any(axis=1), W.max(axis=1), 1)[:, None]
+
+
+def masked_by_hand(x, y, sigma, threshold, runs, relative_to="row"):
+    flat, target = x.reshape(len(x), -1), y.ravel()
+    windows = (closeness(x, sigma, relative_to) >= threshold) | np.eye(target.size, dtype=bool)
+    out = np.zeros(target.size)
+    for m, window in enumerate(windows):
         means = []
         for run in np.split(flat, runs):
             energies = np.square(run[:, window] - target[window]).sum(axis=1)
@@ -39,14 +47,42 @@ def masked_by_hand(x, y, sigma, threshold, runs):
     return out.reshape(y.shape)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 7, 10, 100])
-def test_masked_is_its_definition(images, chunk_size):
-    denoiser = masked.fit(images, 0.05, chunk_size=chunk_size)
+@pytest.mark.parametrize(
+    ("chunk_size", "relative_to"), [(None, "row"), (7, "row"), (10, "row"), (100, "row"), (None, "all")]
+)
+def test_masked_is_its_definition(images, chunk_size, relative_to):
+    denoiser = masked.fit(images, 0.05, chunk_size=chunk_size, relative_to=relative_to)
     for sigma in (0.05, 0.5, 3.0):
         y = noisy(images[2], sigma)
-        np.testing.assert_allclose(apply(denoiser, y, sigma), masked_by_hand(images, y, sigma, 0.05, 1), atol=1e-10)
+        expected = masked_by_hand(images, y, sigma, 0.05, 1, relative_to)
+        np.testing.assert_allclose(apply(denoiser, y, sigma), expected, atol=1e-10)
     sizes = [int(denoiser.masks(sigma).sum()) for sigma in (0.05, 0.5, 3.0)]
     assert sizes[0] < sizes[1] < sizes[2]  # the window grows with the noise
+
+
+def test_an_entry_of_little_variance_spoils_no_other_window():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((200, 1))
+    x = common + 0.3 * rng.standard_normal((200, 3))
+    faint = 2e-3 * common + 1e-4 * rng.standard_normal((200, 1))
+    sizes = lambda x, **options: masked.fit(x, 0.05, **options).masks(0.5).sum(axis=1).tolist()  # noqa: E731
+    assert sizes(x) == [3, 3, 3]
+    assert sizes(np.concatenate([x, faint], axis=1)) == [3, 3, 3, 4]
+    assert sizes(np.concatenate([x, faint], axis=1), relative_to="all") == [1, 1, 1, 4]
+
+
+@pytest.mark.parametrize("relative_to", ["row", "all"])
+@pytest.mark.parametrize("n", [64, 1797])
+def test_masks_of_float32_data_are_exact_at_every_noise_level(n, relative_to):
+    """More images than entries, and as many, whose covariance is singular; constant and nearly constant pixels."""
+    x = np.asarray(load_digits().images[:n, :, :, None] / 8.0 - 1.0, np.float32)
+    denoiser = masked.fit(x, 0.02, relative_to=relative_to)
+    for sigma in (1e-4, 1e-3, 0.01, 0.1, 1.0, 10.0):
+        share = closeness(x, sigma, relative_to)
+        expected = (share >= 0.02) | np.eye(64, dtype=bool)
+        resolved = np.abs(share / 0.02 - 1) > 1e-3
+        assert np.mean(resolved) > 0.99
+        np.testing.assert_array_equal(denoiser.masks(sigma)[resolved], expected[resolved], str(sigma))
 
 
 def test_masked_as_published_depends_on_batches(images):
@@ -110,6 +146,7 @@ def test_smoothed_is_the_mean_over_perturbations(images):
     ("make", "message"),
     [
         (lambda x: masked.fit(x, 0.0), r"threshold must lie in \(0, 1\]"),
+        (lambda x: masked.fit(x, relative_to="column"), "relative_to must be one of 'row', 'all'"),
         (lambda x: masked.fit(x, normalisation="per_batch"), "batch_size goes with normalisation 'per_batch'"),
         (lambda x: masked.fit(x, batch_size=3), "batch_size goes with normalisation 'per_batch'"),
         (lambda x: masked.fit(x, chunk_size=0), "chunk_size must be an integer of at least 1"),
