@@ -74,10 +74,9 @@ class _Reader:
         self.mode = "L" if builder.info.features[image_key].shape[-1] == 1 else "RGB"
         # Decoding is done here: TFDS does it in one thread.
         self._open = lambda: builder.as_data_source(split, decoders={image_key: tfds.decode.SkipDecoding()})
-        # The size in bytes tells apart copies of one version that were encoded differently.
         info = builder.info.splits[split]
-        identity = f"{split} {int(info.num_bytes)} {info.num_examples} {self.mode}"
-        digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+        identity = [split, info.num_examples, self.mode, image_key, label_key, _fit_and_decoders(), *_files(info)]
+        digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
         size = f"{image_size}px" if image_size else "native"
         self.cache_file = cache_dir() / f"{builder.info.full_name.replace('/', '-')}-{split}-{size}-{digest}.npz"
 
@@ -110,6 +109,20 @@ class _Reader:
                 image = fit_to_square(image, self.image_size)
             pixels = np.asarray(image)
         return pixels[..., None] if pixels.ndim == 2 else pixels, record[self.label_key] if self.label_key else None
+
+
+def _files(split):
+    """Name, size and time of the files of a split: copies of one version may hold other images."""
+    for path in split.filepaths:
+        found = path.stat() if path.exists() else None
+        yield path.name, found and (found.length, found.mtime)
+
+
+def _fit_and_decoders():
+    """What else the pixels depend on: `fit_to_square`, and the libraries that decode and resize."""
+    from PIL import __version__, features
+
+    return "central square, Lanczos", __version__, features.version("jpg"), features.version("zlib")
 
 
 def _read(reader, count, rows):

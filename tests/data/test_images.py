@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -388,6 +390,27 @@ def test_tfds_part_is_the_same_with_and_without_cache_and_is_not_cached(mnist):
     again = data.load("mnist", num_images=30, seed=2)
     np.testing.assert_array_equal(again.train, part.train)
     np.testing.assert_array_equal(again.train_labels, part.train_labels)
+
+
+def test_tfds_copy_with_other_images_does_not_share_a_cache(mnist, tmp_path, monkeypatch):
+    """Another copy of the same version, split and number of images, with the images in reverse order."""
+    module = pytest.importorskip("array_record.python.array_record_module")
+    first = data.load("mnist").test
+    root = tmp_path / "tfds"
+    shutil.copytree(Path(os.environ["TFDS_DATA_DIR"]) / "mnist", root / "mnist")
+    (path,) = root.glob("mnist/*/mnist-test.array_record*")
+    reader = module.ArrayRecordReader(str(path))
+    records = reader.read_all()
+    reader.close()
+    path.chmod(0o644)
+    writer = module.ArrayRecordWriter(str(path), "group_size:1")
+    for record in reversed(records[:600]):
+        writer.write(record)
+    for record in records[600:]:
+        writer.write(record)
+    writer.close()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(root))
+    np.testing.assert_array_equal(data.load("mnist").test, first[::-1])
 
 
 def test_tfds_sizes_do_not_share_a_cache(mnist):
