@@ -40,7 +40,7 @@ def check_goes_on(folder: Path, entry: dict[str, Any]) -> None:
 
     Args:
         folder: of the run.
-        entry: what the start adds to the environment log: `environment()` and, maybe, a digest of the `data`.
+        entry: what the start adds to the environment log: `environment()` and a digest of the `data`.
     """
     path = folder / "environment.json"
     before = [found for found in (json.loads(path.read_text()) if path.exists() else []) if found["computed"]]
@@ -56,7 +56,7 @@ def check_goes_on(folder: Path, entry: dict[str, Any]) -> None:
             f"{folder} was computed with other packages ({versions}), which change numbers. {remedy}; to go on, "
             f"pip install {install}"
         )
-    if before[-1].get("data", entry.get("data")) != entry.get("data"):
+    if before[-1].get("data", entry["data"]) != entry["data"]:
         raise ValueError(
             f"{folder} was computed from other images under the same name ({before[-1]['data']} there, "
             f"{entry['data']} here). {remedy}"

@@ -59,10 +59,10 @@ class Experiment:
             parts need to measure. Checks everything that can be wrong: nothing has been written yet.
         parts: name -> part, in the order of the summary.
         head: `(run, metrics) -> beginning of the summary`.
+        data: what `prepare` gave for the parts -> the arrays that it loaded, by which a run knows its data again.
         chosen: resolved settings -> names of the parts to run; all by default.
         folder_name: settings -> what the run's folder is called unless `--name` says; `default_name` by default.
             Asked for resolved settings, and for those of the command line with `--report-only`.
-        data: what `prepare` gave -> the arrays that it loaded, by which a run knows its data again.
     """
 
     name: str
@@ -70,9 +70,9 @@ class Experiment:
     prepare: Callable[[Any], tuple[Any, Any]]
     parts: dict[str, Part]
     head: Callable[["Run", Numbers], str]
+    data: Callable[[Any], Any]
     chosen: Callable[[Any], tuple[str, ...]] | None = None
     folder_name: Callable[[Any], str] | None = None
-    data: Callable[[Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,15 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity import training
+from jaxcreativity import _folder, training
 
-PROJECT = Path(__file__).resolve().parents[2]
 NOISE = np.random.default_rng(0).standard_normal(100_000)  # 0.8 MB, which cannot be compressed
 
 
@@ -30,11 +28,13 @@ def save(folder, *steps):
 
 def test_one_process_at_a_time(tmp_path):
     """A second one is turned away at once and told by whom; a kill leaves nothing that keeps others out."""
+    # The lock's own file: a process that imports JAX takes seconds to start.
     code = (
-        "import sys, time; from jaxcreativity import training\n"
-        "with training.Checkpoints(sys.argv[1], {}): print('holds', flush=True); time.sleep(60)"
+        "import runpy, sys, time, pathlib; alone = runpy.run_path(sys.argv[1])['alone']\n"
+        "with alone(pathlib.Path(sys.argv[2]), ''): print('holds', flush=True); time.sleep(60)"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, tmp_path], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code, _folder.__file__, tmp_path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout.readline() == "holds\n"
         began = time.monotonic()
