@@ -87,11 +87,15 @@ def precision_recall(samples: Shaped[ArrayLike, "m d"], real: Shaped[ArrayLike, 
 
 
 def density_coverage(samples: Shaped[ArrayLike, "m d"], real: Shaped[ArrayLike, "n d"], k: int = 5) -> DensityCoverage:
-    """Density: `1 / (k m) sum_sr 1[|s - r| < R_k(r)]`; coverage: share of real r with `|s - r| < R_k(r)` for some s.
+    """Density: `1 / (k m) sum_sr w(s, r)`; coverage: share of real r with `w(s, r) > 0` for some s,
 
-    The inequality is strict (copies of the whole real set have density exactly 1). Memory as for `precision_recall`.
+        w = 1 if |s - r| < R_k(r),    (k - c) / t if |s - r| = R_k(r),    0 if |s - r| > R_k(r),
 
-    Source: Naeem et al. (2020), section 3.
+    where of the real vectors, r included, c lie inside the ball of r and t on its boundary: together its k nearest
+    weigh k. Without ties `c = k`, so that the boundary does not count; with more than k equal vectors `R_k = 0` and
+    all is boundary. Copies of the whole real set have density exactly 1. Memory as for `precision_recall`.
+
+    Source: Naeem et al. (2020), section 3, in whose inequality, `<`, ties do not count.
 
     Args:
         samples: features `(m, d)`.
@@ -103,7 +107,7 @@ def density_coverage(samples: Shaped[ArrayLike, "m d"], real: Shaped[ArrayLike, 
     """
     samples, real = feature_pair("samples", samples, "real", real)
     found = _in_balls(samples, "real", real, k)
-    return DensityCoverage(found.num_open / k, found.occupied)
+    return DensityCoverage(found.weight / k, found.occupied)
 
 
 def overlap(samples: Shaped[ArrayLike, "m d"], real: Shaped[ArrayLike, "n d"], k: int = 5) -> Overlap:
@@ -120,14 +124,17 @@ def overlap(samples: Shaped[ArrayLike, "m d"], real: Shaped[ArrayLike, "n d"], k
     samples, real = feature_pair("samples", samples, "real", real)
     recall = _in_balls(real, "samples", samples, k).any_closed
     found = _in_balls(samples, "real", real, k)
-    return Overlap(found.any_closed, recall, found.num_open / k, found.occupied)
+    return Overlap(found.any_closed, recall, found.weight / k, found.occupied)
 
 
 class _InBalls(NamedTuple):
-    """Share of points in any closed ball, mean number of open balls of a point, share of open balls with any point."""
+    """Share of points in any closed ball, mean weight of the balls of a point, share of balls with a point of weight.
+
+    Weights are those of `density_coverage`.
+    """
 
     any_closed: float
-    num_open: float
+    weight: float
     occupied: float
 
 
@@ -138,16 +145,20 @@ def _in_balls(points, name, centres, k) -> _InBalls:
     mean = centres.mean(axis=0)
     points, centres = points - mean, centres - mean
     # Not by `nearest_neighbours`: XLA's top-k is twenty times slower in float64 than in float32 on CPUs.
-    limits = np.empty(len(centres))
-    for rows, squares, _ in _squares(centres, centres):
+    limits, boundary_weights = np.empty((2, len(centres)))
+    for rows, squares, rounding in _squares(centres, centres):
         limits[rows] = np.partition(squares, k, axis=1)[:, k]  # the 0th is the vector itself, or its equal
-    num_any, num_open, occupied = 0, 0, np.zeros(len(centres), bool)
+        excess = squares - limits[rows, None]
+        on_boundary = (np.abs(excess) <= rounding).sum(axis=1)
+        boundary_weights[rows] = (k - (excess < -rounding).sum(axis=1)) / on_boundary
+    num_any, weight, occupied = 0, 0.0, np.zeros(len(centres), bool)
     for _, squares, rounding in _squares(points, centres):
-        num_any += int((squares <= limits + rounding).any(axis=1).sum())
-        inside = squares < limits - rounding
-        num_open += int(inside.sum())
-        occupied |= inside.any(axis=0)
-    return _InBalls(num_any / len(points), num_open / len(points), float(occupied.mean()))
+        excess = squares - limits
+        num_any += int((excess <= rounding).any(axis=1).sum())
+        weights = np.where(excess < -rounding, 1.0, np.where(excess <= rounding, boundary_weights, 0.0))
+        weight += float(weights.sum())
+        occupied |= (weights > 0).any(axis=0)
+    return _InBalls(num_any / len(points), weight / len(points), float(occupied.mean()))
 
 
 def _squares(points, centres):

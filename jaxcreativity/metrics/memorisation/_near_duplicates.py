@@ -73,7 +73,9 @@ def near_duplicates(train: Float[Array, "n ..."], search: Search, fraction: floa
     return NearDuplicates(train, search, float(fraction), size, scale, float(near.mean()) if fraction else 0.0)
 
 
-def distinct_neighbours(queries: Float[Array, "m ..."], k: int, among: NearDuplicates) -> Neighbours:
+def distinct_neighbours(
+    queries: Float[Array, "m ..."], k: int, among: NearDuplicates, *, repeat: bool = False
+) -> Neighbours:
     """The k nearest different training images of every query: nearest first, without near-duplicates of one taken.
 
     Exact: as many nearest images are looked at as it takes, `(k - 1) K + 1` at most, since an image has less than K
@@ -83,9 +85,10 @@ def distinct_neighbours(queries: Float[Array, "m ..."], k: int, among: NearDupli
         queries: `(m, *shape)`.
         k: at most n.
         among: the training images.
+        repeat: whether the nearest comes again where, near-duplicates left out, fewer than k are left.
 
     Raises:
-        ValueError: if, near-duplicates left out, fewer than k are left.
+        ValueError: if fewer than k are left, and `repeat` is off.
     """
     m, n = queries.shape[0], among.train.shape[0]
     distances, indices = np.zeros((m, k), np.asarray(among.train).dtype), np.zeros((m, k), int)
@@ -94,6 +97,8 @@ def distinct_neighbours(queries: Float[Array, "m ..."], k: int, among: NearDupli
         found = among.search(queries[todo], count)
         candidates = np.asarray(found.indices)
         places = _different(candidates, k, among)
+        if repeat and count == n:
+            places = np.maximum(places, 0)  # where the nearest is
         settled = places[:, -1] >= 0
         for store, values in ((distances, np.asarray(found.distances)), (indices, candidates)):
             store[todo[settled]] = np.take_along_axis(values, places, axis=1)[settled]
@@ -101,7 +106,7 @@ def distinct_neighbours(queries: Float[Array, "m ..."], k: int, among: NearDupli
         if todo.size and count == n:
             raise ValueError(
                 f"{k} different neighbours need more training images: some samples have fewer, near-duplicates counted "
-                'once; ask for fewer, or count all with ratio="published"'
+                "once; ask for fewer, or count all with duplicate_fraction = 0"
             )
         count = min(n, 2 * count)
     return Neighbours(jnp.asarray(distances), jnp.asarray(indices))

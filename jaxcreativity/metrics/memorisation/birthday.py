@@ -18,7 +18,8 @@ from jaxtyping import Array, ArrayLike, Int, Shaped
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.metrics import summary
 from jaxcreativity.metrics._images import check_pair, first_occurrences
-from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
+from jaxcreativity.metrics.memorisation._near_duplicates import near_duplicates
+from jaxcreativity.metrics.memorisation._search import search_in
 
 
 @_pytree.dataclass
@@ -75,6 +76,7 @@ def birthday_test(
     *,
     threshold: float = 1 / 3,
     tolerance: float | None = None,
+    duplicate_fraction: float = 1 / 3,
     confidence: float = 0.95,
     num_resamples: int = 400,
     seed: int = 0,
@@ -82,7 +84,8 @@ def birthday_test(
     """Count duplicates among the samples and estimate how many different images they come from.
 
     Two samples are duplicates if they are nearer to each other than `tolerance`, by default `threshold` times the
-    median distance of a training image to the nearest that differs from it.
+    median distance of a training image to the nearest that is different: no near-duplicate, as in `novelty`
+    (`Novelty.neighbour_scale`).
 
     The interval is the bootstrap's over samples, pairs of one sample with itself left out; without any duplicate it is
     `[pairs / -log(1 - confidence), inf)`, from the Poisson law of no event.
@@ -95,13 +98,14 @@ def birthday_test(
         test: held-out images, at least two.
         threshold: of the scale, as in the ratio test of `novelty`.
         tolerance: distance below which two samples are duplicates, in the units of the data.
+        duplicate_fraction: of the scale, below which training images are near-duplicates, in [0, 1); 0: none are.
         confidence: level of the interval.
         num_resamples: of the bootstrap.
         seed: of the bootstrap.
 
     Raises:
         ValueError: for bad or too few images, a threshold outside (0, 1], a tolerance that is not positive,
-            `confidence` outside (0, 1), traced arrays.
+            `duplicate_fraction` outside [0, 1), `confidence` outside (0, 1), traced arrays.
 
     Example:
         >>> import numpy as np
@@ -120,7 +124,7 @@ def birthday_test(
         distinct = train[first_occurrences(train)]
         if len(distinct) < 2:
             raise ValueError("train needs at least 2 distinct images for a scale; pass a tolerance")
-        tolerance = threshold * float(jnp.median(nearest_neighbours(distinct, distinct, exclude_self=True).distances))
+        tolerance = threshold * near_duplicates(distinct, search_in(distinct), duplicate_fraction).scale
     if not tolerance > 0:
         raise ValueError(f"tolerance must be a positive distance, got {tolerance}")
 

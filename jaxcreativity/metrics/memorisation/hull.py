@@ -14,7 +14,8 @@ from jaxtyping import Array, ArrayLike, Float, Shaped
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.metrics import summary
 from jaxcreativity.metrics._images import check_pair, first_occurrences
-from jaxcreativity.metrics.memorisation.neighbours import nearest_neighbours
+from jaxcreativity.metrics.memorisation._near_duplicates import distinct_neighbours, near_duplicates
+from jaxcreativity.metrics.memorisation._search import search_in
 
 
 class HullProjection(NamedTuple):
@@ -35,6 +36,8 @@ class HullDistance:
         num_vertices: training images whose blends count.
         confidence: level of the interval.
         num_duplicates: training images that were dropped, being equal to others.
+        duplicate_fraction: below which share of the set's scale training images are near-duplicates, of which only the
+            nearest is a vertex; 0 if all may be.
     """
 
     distances: Float[Array, " m"]
@@ -43,6 +46,7 @@ class HullDistance:
     num_vertices: int = _pytree.static()
     confidence: float = _pytree.static()
     num_duplicates: int = _pytree.static()
+    duplicate_fraction: float = _pytree.static()
 
     @property
     def ratio(self) -> Float[Array, " m"]:
@@ -52,11 +56,12 @@ class HullDistance:
     def summary(self) -> dict[str, float | int]:
         """Return plain numbers for a table or JSON.
 
-        `count`, `num_vertices`, `confidence`, `num_duplicates`, the named quartiles of `hull_ratio` and
-        `hull_distance`, the bootstrap interval of the median ratio `hull_ratio_low`, `hull_ratio_high`, and the
-        measured ones again for the held-out set, prefixed with `held_out_`.
+        `count`, `num_vertices`, `confidence`, `num_duplicates`, `duplicate_fraction`, the named quartiles of
+        `hull_ratio` and `hull_distance`, the bootstrap interval of the median ratio `hull_ratio_low`,
+        `hull_ratio_high`, and the measured ones again for the held-out set, prefixed with `held_out_`.
         """
-        settings = {name: getattr(self, name) for name in ("num_vertices", "confidence", "num_duplicates")}
+        names = ("num_vertices", "confidence", "num_duplicates", "duplicate_fraction")
+        settings = {name: getattr(self, name) for name in names}
         reference = {} if self.held_out is None else self.held_out._measured()
         return self._measured() | settings | {f"held_out_{name}": value for name, value in reference.items()}
 
@@ -101,13 +106,14 @@ def hull_distance(
     test: Shaped[ArrayLike, "t ..."] | None = None,
     *,
     num_vertices: int = 5,
+    duplicate_fraction: float = 1 / 3,
     confidence: float = 0.95,
     chunk_size: int = 4096,
 ) -> HullDistance:
-    """Distance of every sample to the convex hull of its `num_vertices` nearest training images.
+    """Distance of every sample to the convex hull of its `num_vertices` nearest different training images.
 
-    Few vertices are meant: the hull of the whole training set holds new images, too. Duplicate
-    training images (equal in every entry) are one vertex here; `num_duplicates` counts those that were dropped.
+    Few vertices are meant: the hull of the whole training set holds new images, too. Equal training images (in every
+    entry) are one vertex, `num_duplicates` counts those that were dropped; and so are near-duplicates, as in `novelty`.
 
     Looks at values, so not traceable.
 
@@ -116,16 +122,17 @@ def hull_distance(
         train: training images `(n, *shape)`.
         test: held-out images `(t, *shape)`.
         num_vertices: nearest training images whose blends count.
+        duplicate_fraction: of the set's scale, below which training images are near-duplicates, in [0, 1); 0: none are.
         confidence: level of the bootstrap interval of the median ratio.
         chunk_size: as for `nearest_neighbours`.
 
     Raises:
-        ValueError: for the input that `nearest_neighbours` rejects, more vertices than distinct training images,
-            `confidence` outside (0, 1), traced arrays.
+        ValueError: for the input that `nearest_neighbours` rejects, more vertices than different training images,
+            `duplicate_fraction` outside [0, 1), `confidence` outside (0, 1), traced arrays.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> train = jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 9.0]])
+        >>> train = jnp.asarray([[0.0, 0.0], [2.0, 0.0], [0.0, 5.0]])
         >>> found = hull_distance(jnp.asarray([[1.0, 0.5]]), train, num_vertices=2)
         >>> found.distances.tolist()  # half of one and half of the other is (1, 0)
         [0.5]
@@ -135,10 +142,16 @@ def hull_distance(
     summary.check_confidence(confidence)
     first = first_occurrences(train)
     distinct = train[first]
+    if _checks.positive_int("num_vertices", num_vertices) > len(distinct):
+        raise ValueError(
+            f"num_vertices = {num_vertices} needs at least as many distinct training images, got {len(distinct)}"
+        )
+    search = search_in(distinct, chunk_size=chunk_size)
+    among = near_duplicates(distinct, search, duplicate_fraction) if len(distinct) > 1 else None
     flat_train = np.asarray(distinct).reshape(len(distinct), -1)
 
     def measure(x, held_out):
-        found = nearest_neighbours(x, distinct, num_vertices, chunk_size=chunk_size)
+        found = distinct_neighbours(x, num_vertices, among, repeat=True) if among else search(x, 1)
         vertices = flat_train[np.asarray(found.indices)]
         flat = np.asarray(x).reshape(len(x), -1)
         distances = [project_on_hull(one, few).distance for one, few in zip(flat, vertices, strict=True)]
@@ -147,7 +160,7 @@ def hull_distance(
         distances = np.minimum(np.asarray(distances, nearest.dtype), nearest)
         return HullDistance(
             jnp.asarray(distances), jnp.asarray(nearest), held_out, int(num_vertices), float(confidence),
-            len(train) - len(first),
+            len(train) - len(first), float(duplicate_fraction),
         )  # fmt: skip
 
     return measure(samples, None if test is None else measure(check_pair("test", test, "train", train)[0], None))

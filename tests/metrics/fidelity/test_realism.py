@@ -10,6 +10,7 @@ import scipy.linalg
 
 from jaxcreativity import metrics
 from jaxcreativity.metrics import fidelity
+from jaxcreativity.metrics.fidelity.overlap import overlap
 
 
 def two_sets(dtype=np.float64, n=500, m=500, d=8):
@@ -181,7 +182,28 @@ def test_ties_are_inside_for_precision_and_outside_for_density():
 
 def test_copies_of_the_real_set_have_density_one(digits):
     flat = digits.reshape(len(digits), -1)
-    assert metrics.density_coverage(flat, flat, 5) == (1, 1)
+    for real in (flat, np.zeros_like(flat), np.repeat(flat[:8], 8, axis=0), np.round(flat[:, :3])):
+        assert metrics.density_coverage(real, real, 5) == (pytest.approx(1), 1)
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_ties_count_by_the_share_of_the_boundary_that_is_among_the_nearest(k):
+    # Some 50 different points, far from the origin: radii 0 and 1, most of them with ties.
+    samples, real = 300.0 + np.random.default_rng(0).integers(0, 7, (2, 150, 2))
+    distances = lambda a: np.square(a[:, None] - real[None]).sum(axis=2)  # noqa: E731
+    own, weights = np.sort(distances(real), axis=0), np.zeros((150, 150))  # each centre itself among its nearest
+    for i, row in enumerate(distances(samples)):
+        for j, distance in enumerate(row):
+            nearest = own[:k, j]
+            if distance < own[k, j]:
+                weights[i, j] = 1
+            elif distance == own[k, j]:
+                weights[i, j] = (nearest == distance).sum() / (own[:, j] == distance).sum()
+    density, coverage = metrics.density_coverage(samples, real, k)
+    assert density == pytest.approx(weights.sum() / (k * 150))
+    assert coverage == pytest.approx((weights > 0).any(axis=0).mean())
+    assert abs(density - 1) < 0.2  # two sets of one law
+    assert overlap(samples, real, k)[2:] == (density, coverage)
 
 
 def test_modes_that_are_dropped_or_made_up(digits):

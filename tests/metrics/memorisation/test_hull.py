@@ -66,8 +66,8 @@ def test_duplicates_are_one_vertex(digits):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_vertices": 9}, "k = 9 neighbours need at least as many images in data, got 8"),
-        ({"num_vertices": 0}, "k must be an integer of at least 1"),
+        ({"num_vertices": 9}, "num_vertices = 9 needs at least as many distinct training images, got 8"),
+        ({"num_vertices": 0}, "num_vertices must be an integer of at least 1"),
         ({"confidence": 95.0}, "confidence must lie between 0 and 1"),
     ],
 )

@@ -106,6 +106,37 @@ def test_clusters_are_structure_of_the_set():
     assert low < found.neighbour_scale < high
 
 
+@pytest.mark.parametrize("kind", ["one each", "five each", "some"])
+def test_samples_of_near_duplicates_come_twice_as_those_of_their_images_do(kind):
+    train, _ = with_twins(kind)
+    samples = nearly(DIGITS[np.random.default_rng(2).integers(0, 12, 40)], 9)
+    found, alone = (metrics.birthday_test(samples, x) for x in (train, DIGITS[:72]))
+    assert found.tolerance == pytest.approx(brute_force(samples, train)[2] / 3, rel=1e-5)
+    assert found.num_pairs == alone.num_pairs > 40
+    fooled = metrics.birthday_test(samples, train, duplicate_fraction=0.0)
+    assert (fooled.num_pairs < found.num_pairs) == (kind != "some")
+
+
+def test_near_duplicates_are_one_vertex():
+    train, images = with_twins("five each")
+    others = pairwise(images, images) + np.diag(np.full(12, np.inf))
+    blends = (0.6 * images + 0.4 * images[others.argmin(axis=1)]).astype(np.float32)
+    found = metrics.hull_distance(blends, train, DIGITS[200:203], num_vertices=3)
+    for x, result in ((blends, found), (DIGITS[200:203], found.held_out)):
+        vertices = train[brute_force(x, train, 3)[1]].reshape(len(x), 3, -1)
+        expected = [metrics.project_on_hull(one.ravel(), few).distance for one, few in zip(x, vertices, strict=True)]
+        np.testing.assert_allclose(result.distances, expected, rtol=1e-3, atol=1e-4)
+    assert np.median(found.ratio) < 0.01
+    assert np.median(metrics.hull_distance(blends, train, num_vertices=3, duplicate_fraction=0.0).ratio) > 0.9
+
+
+def test_a_hull_of_fewer_different_images_than_vertices(digits):
+    train = np.concatenate([digits[:5], nearly(digits[:2])])
+    found = metrics.hull_distance(digits[20:24], train, num_vertices=7)
+    alone = metrics.hull_distance(digits[20:24], digits[:5], num_vertices=5)
+    np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-2)
+
+
 @pytest.mark.parametrize(("shifts", "flips"), [(0, True), (1, True)])
 def test_moved_copies_are_memorised_where_moves_are_searched(shifts, flips):
     train, held_out = np.concatenate([DIGITS[:60], nearly(DIGITS[:20])]), DIGITS[100:120]
