@@ -34,7 +34,7 @@ def main(experiment: Experiment, description: str | None) -> None:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         run(experiment, settings)
     except KeyboardInterrupt as interruption:
-        print(f"interrupted; {interruption or 'nothing was written'}", file=sys.stderr)
+        print(f"interrupted; {str(interruption) or 'nothing was written'}", file=sys.stderr)
         sys.exit(130)  # as a shell says of what Ctrl-C ended
     except ERRORS as error:
         sys.exit(f"error: {why(error, settings) if settings else error}")

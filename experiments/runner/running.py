@@ -90,16 +90,14 @@ def _all_parts(experiment, opened, chosen, prepared, failed=None) -> Numbers:
         prepared: what they measure with.
         failed: reasons why parts have not been measured, for a report alone.
     """
-    metrics, sections, headed = {}, [], False
+    metrics, sections, first = {}, [], None
     for name in chosen:
         try:
             numbers, section = _one_part(experiment.parts[name], name, opened, prepared, failed or {})
-            headed = True
         except OSError:
             raise
         except Exception as error:
-            if not (headed or name != chosen[-1]):
-                raise  # nothing at all to report
+            first = first or error
             if not isinstance(error, (ValueError, ArithmeticError, RuntimeError)):
                 traceback.print_exc()
             reason = why(error, opened.settings)
@@ -108,10 +106,14 @@ def _all_parts(experiment, opened, chosen, prepared, failed=None) -> Numbers:
                 opened.unfinished[name] = reason
         metrics = _joined(metrics, numbers)
         sections.append(section)
+        if metrics.keys() == {"failed"}:
+            continue  # there is nothing yet that the summary could be headed by
         files.write_json(opened.folder / "metrics.json", metrics)
-        head = experiment.head(opened, metrics) if headed else ""
+        head = experiment.head(opened, metrics)
         files.write_text(opened.folder / "summary.md", "\n".join([head, *sections]))
         opened.say("\n" + "\n".join(([head] if len(sections) == 1 else []) + sections[-1:]))
+    if metrics.keys() == {"failed"}:
+        raise first
     return metrics
 
 

@@ -49,11 +49,16 @@ def load(settings: Settings, dataset: str | None = None, **changes: int | None) 
         **changes: other options of `data.load` than those of the settings.
 
     Raises:
-        ValueError: as `data.load`.
+        ValueError: as `data.load`, and if there are no two different images to train on.
     """
     dataset = dataset or settings.dataset
     options = {name: getattr(settings, name) for name in ("image_size", "num_images", "seed", "value_range")}
-    return data.load(dataset, **(options | changes))
+    loaded = data.load(dataset, **(options | changes))
+    if (loaded.train == loaded.train[0]).all():
+        raise ValueError(
+            f"{dataset!r} gives {len(loaded.train)} training image(s), all the same; need two different ones"
+        )
+    return loaded
 
 
 def check_seed(settings: Settings) -> None:

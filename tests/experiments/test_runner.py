@@ -294,6 +294,15 @@ def test_full_disk_keeps_what_is_complete(tmp_path):
     assert (tmp_path / "text").read_text() == "old"
 
 
+def test_a_small_run_has_a_name_of_its_own():
+    from experiments import bottleneck, local, polynomial, probing, unet_variants
+    from experiments.runner.running import _folder_name
+
+    for module in (bottleneck, local, polynomial, probing, unet_variants):
+        small, full = (_folder_name(module.EXPERIMENT, module.Config(small=small)) for small in (True, False))
+        assert small == f"{full}-small"
+
+
 def test_origin_names_what_computed_something():
     entry = {"device": {"kind": "cpu"}, "commit": "a", "computed": ["x"]}
     assert environment.origin([entry, entry]) == "device cpu; commit a"
