@@ -49,8 +49,9 @@ def loop(
         names: of several networks, what an error calls each.
 
     Raises:
-        ValueError: for a checkpoint that is damaged or belongs to another configuration, and for a step that calls
-            Python when it runs, so that it cannot be compared with that of a checkpoint.
+        ValueError: for a checkpoint folder that is damaged, belongs to another configuration or package version, or
+            is in use; and for a step that cannot be compared with that of a checkpoint, because it calls Python.
+        OSError: if the disk of the checkpoint folder is full.
         FloatingPointError: if a loss becomes infinite or NaN.
     """
     dispatch = dispatcher(step, per_dispatch)

@@ -39,7 +39,7 @@ class Checkpoints:
             opened.enter_context(_folder.alone(self.folder, "choose another folder"))
             self._claim(identity)
             for half_written in (self.folder / "steps").glob("*.orbax-checkpoint-tmp*"):  # by a kill, on a full disk
-                shutil.rmtree(half_written)
+                shutil.rmtree(half_written, ignore_errors=True)
             self._manager = ocp.CheckpointManager(self.folder / "steps", options=options)
             self._opened = opened.pop_all()
 

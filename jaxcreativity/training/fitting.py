@@ -71,8 +71,10 @@ def fit(
         The network with its averaged parameters.
 
     Raises:
-        ValueError: for bad data, grid, counts or prediction, and for a checkpoint that is damaged or belongs to
-            another configuration.
+        ValueError: for bad data, grid, counts or prediction, and for a checkpoint folder that is damaged, belongs
+            to another configuration or package version, or is in use; and if what is trained cannot be compared with a
+            checkpoint, because it calls Python when it runs.
+        OSError: if the disk of the checkpoint folder is full.
         FloatingPointError: if the loss becomes infinite or NaN.
 
     Example:

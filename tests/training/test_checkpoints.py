@@ -2,6 +2,7 @@
 
 import os
 import resource
+import runpy
 import signal
 import subprocess
 import sys
@@ -54,6 +55,13 @@ def test_one_process_at_a_time(tmp_path):
     assert not (tmp_path / "lock").exists()  # a refusal holds nothing
 
 
+def test_system_without_locks_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # as on Windows
+    alone = runpy.run_path(_folder.__file__)["alone"]
+    with pytest.warns(UserWarning, match="nothing keeps a second process out"), alone(tmp_path, ""):
+        pass
+
+
 def test_failed_save_keeps_what_is_complete(tmp_path):
     """A limit on the size of a file, which the system enforces as it does the end of a disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -86,7 +94,10 @@ def test_full_disk_is_said_before_it_is_written_to(tmp_path, capfd):
         assert capfd.readouterr().err.count("\n") < 5
         with training.Checkpoints(disk / "run", {}) as checkpoints:
             np.testing.assert_array_equal(checkpoints.restore_latest(state(0))["value"], NOISE + 1)
-        subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with training.Checkpoints(disk / "run", {}) as checkpoints:  # a finished run is only read
+            np.testing.assert_array_equal(checkpoints.restore_latest(state(0))["value"], NOISE + 1)
+        subprocess.run(["mount", "-o", "remount,rw,size=9m", disk], check=True)
         save(disk / "run", 2)
         assert {path.name for path in (disk / "run" / "steps").iterdir()} == {"1", "2"}
     finally:

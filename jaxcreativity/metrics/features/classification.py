@@ -118,8 +118,9 @@ def fit(
         progress: whether to show a progress bar.
 
     Raises:
-        ValueError: for images or labels that do not fit, settings below 1, and for a checkpoint that is damaged or
-            belongs to another configuration.
+        ValueError: for images or labels that do not fit, settings below 1, and for a checkpoint folder that is
+            damaged, belongs to another configuration or package version, or is in use.
+        OSError: if the disk of the checkpoint folder is full.
         FloatingPointError: if the loss becomes infinite or NaN.
 
     Example:
