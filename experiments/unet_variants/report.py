@@ -64,11 +64,11 @@ def report_variants(run: Run, numbers: Numbers, arrays: Arrays) -> str:
         f"""\
 {many if config.training_seeds > 1 else "One training seed."} *Finite*: samples that did not diverge; *loss*: denoising
 loss per entry on held-out images, mean over the noise levels; *memorised*: nearest training image less than a third as
-far as the second; *novelty*: median distance to the nearest training image, over that of held-out images; *patch k*:
-probability that a k x k patch is nearer to a training patch than one of a held-out image is (0.5: as new as those).
-*Frechet*: distance of the Gaussians fitted to the features of samples and of images; *kid*: their kernel distance;
-*precision*: share of samples that lie among images; *recall*: share of images that lie among samples; *coverage*: share
-of images with a sample nearby; *spectrum*: error of the radial power spectrum.""",
+far as the next different one; *novelty*: median distance to the nearest training image, over that of held-out images;
+*patch k*: probability that a k x k patch is nearer to a training patch than one of a held-out image is (0.5: as new as
+those). *Frechet*: distance of the Gaussians fitted to the features of samples and of images; *kid*: their kernel
+distance; *precision*: share of samples that lie among images; *recall*: share of images that lie among samples;
+*coverage*: share of images with a sample nearby; *spectrum*: error of the radial power spectrum.""",
         *failures,
         best,
         f"*r*: correlation of the images that closed form and network make of the same noise, median over\n"
