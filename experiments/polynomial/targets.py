@@ -20,7 +20,7 @@ def make_targets(config: Config, images: dict[str, np.ndarray]) -> dict[str, np.
     mixed = (mixed - mixed.mean()) / mixed.std()
     with jax.enable_x64(True):
         points, weights = polynomial.gauss_nodes(jnp.asarray([(mixed**k).mean() for k in range(7)]), 3)
-    counts = np.diff(np.round(np.concatenate([[0.0], np.cumsum(weights)]) * n).astype(int))
+    counts = np.diff(np.round(np.concatenate([[0.0], np.cumsum(np.asarray(weights))]) * n).astype(int))
     # Moment matching needs the atoms where they are; their mean and variance are right already.
     matched = {"mixture": mixed, "its three Gauss atoms": np.repeat(np.asarray(points), counts)}
     targets = {

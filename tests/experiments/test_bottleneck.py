@@ -71,6 +71,32 @@ def test_figure_of_capacity_at_every_size(counts, widths):
     assert "K = N (predicted for softmax)" in {text.get_text() for text in legend.get_texts()}
 
 
+def test_reports_of_what_was_measured_name_what_failed(tmp_path):
+    opened = Run(tmp_path, bottleneck.Config(progress=False), 0.0)
+    part = {name: bottleneck.EXPERIMENT.parts[name].report for name in ("codes", "capacity", "encoder", "rank")}
+    failed = {"failed": "the loss became inf before step 7"}
+    row = {
+        "memorised": 0.5, "memorised_low": 0.4, "memorised_high": 0.6, "memorised_closed_form": 1.0, "hull_ratio": 0.5,
+        "held_out_memorised": 0.1, "held_out_hull_ratio": 0.5, "loss": 1.0, "loss_closed_form": 1.0, "loss_ratio": 1.0,
+        "pearson_median": 0.9, "pearson_q25": 0.8, "pearson_q75": 1.0, "support_size": None, "support_low": None,
+        "support_high": None,
+    }  # fmt: skip
+    codes = [{"code_size": 2, "decoder": "linear", **row}, {"code_size": 2, "decoder": "nonlinear", **failed}]
+    images = {name: np.zeros((12, 4, 4, 1)) for name in ("held-out images", "linear 2 network", "linear 2 closed form")}
+    assert "\n\nThe nonlinear decoder of r = 2 failed: the loss" in part["codes"](opened, {"codes": codes}, images)
+    cells = [{"kind": "softmax", "count": 16, "width": k, **(row if k == 8 else failed)} for k in (8, 32)]
+    found = {"cells": cells, "counts": [16], "contours": {"softmax": [None]}}
+    assert "\n\nK = 32 softmax units with N = 16 failed" in part["capacity"](opened, {"capacity": found}, {})
+    rows = [{"code_size": r, "width": 4, "count": 16, **(row if r == 1 else failed)} for r in (1, 2)]
+    assert "\n\nr = 2 with a decoder of 4 units failed" in part["encoder"](opened, {"encoder": rows}, {})
+    ranks = [
+        {"network": "r = 2", "largest_rank": 2, "rank_above_1_percent": [1.0, 2.0]},
+        {"network": "r = 4", **failed},
+    ]
+    curves = {"levels": np.array([2.0, 1.0]), "pixels": np.array(16)}
+    assert "\n\nThe network of r = 4 failed" in part["rank"](opened, {"rank": ranks}, curves)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

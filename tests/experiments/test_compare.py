@@ -166,6 +166,25 @@ def test_one_diverging_entry_leaves_the_others(tmp_path, monkeypatch):
     assert f"low rank and low rank: {failed['failed']}" in summary
 
 
+@pytest.mark.parametrize(("dataset", "batch_size"), [("digits", 32), ("faces", 32), ("digits", 1)])
+def test_early_stopping_is_stable_however_few_steps_are_asked_for(dataset, batch_size):
+    """Against the second moments of the inputs at each noise level, in float64: no direction is overshot."""
+    config = compare.Config(
+        dataset=dataset, image_size=8, num_images=80, train_steps=200, batch_size=batch_size, progress=False
+    )
+    _, setup = compare.EXPERIMENT.prepare(config)
+    steps = compare.ENTRIES["early stopping"].training(setup)["num_steps"]
+    x = np.asarray(setup.x, np.float64).reshape(80, -1)
+    for sigma in setup.levels[::6]:
+        moments = (x.T @ x / 80 + sigma**2 * np.eye(x.shape[1])) / (setup.sigma_data**2 + sigma**2)
+        largest = np.linalg.norm(moments, 2) + np.trace(moments) / batch_size
+        # Gradient flow for the time 2 in so many steps: each multiplies a direction by 1 - 2 / steps * its moment.
+        assert 2 / steps * largest <= 1 + 1e-3
+    assert compare.ENTRIES["early stopping"].training(
+        dataclasses.replace(setup, config=dataclasses.replace(config, train_steps=8000))
+    )["num_steps"] == 2000  # fmt: skip
+
+
 @pytest.mark.slow
 def test_every_entry_of_the_registry_runs(tmp_path):
     config = compare.Config(

@@ -61,6 +61,7 @@ def test_report_needs_numbers_and_curves_alone(tmp_path):
     for degrees in ((2,), (1, 2, 3, 4, 5, 6, 7)):
         opened = Run(tmp_path, polynomial.Config(degrees=degrees), 0.0)
         numbers = {
+            "failed_degrees": [{"degree": 9, "failed": "the loss became inf"}],
             "marginals": [{"target": name, "degree": p, **row} for p in degrees for name in names],
             "moment_matching": {str(p): {"predicted": 0.1, "networks": 0.1} for p in degrees},
         }
@@ -68,7 +69,9 @@ def test_report_needs_numbers_and_curves_alone(tmp_path):
             "density": np.ones((len(degrees), 3, len(POINTS))), "network": np.ones((len(degrees), 3, len(BINS) - 1)),
             "target": np.ones((3, len(BINS) - 1)),
         }  # fmt: skip
-        assert "inf" in report_laws(opened, numbers, arrays)
+        section = report_laws(opened, numbers, arrays)
+        assert "inf" in section
+        assert "\n\nDegree 9 failed: the loss became inf.\n\n" in section
         assert "degree" in head(opened, numbers)
     rows = {"linear k × k": images, "degree 2, k × k": np.where(np.arange(12) == 3, np.inf, images.T).T}
     shares = {"linear k × k": 0.0, "degree 2, k × k": 1 / 12, "empirical": 0.0}

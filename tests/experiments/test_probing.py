@@ -1,5 +1,6 @@
 """The probing experiment, small, from the command line."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import probing
-from experiments.runner import run
+from experiments.runner import Run, run
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 
@@ -46,6 +47,30 @@ def test_writes_figures_and_finds_the_known_symmetries(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (folder / "summary.md").read_bytes() == summary
     assert (folder / "influence.png").exists()
+
+
+def test_a_network_that_diverges_is_left_out_once_and_said(tmp_path):
+    """Images beyond the range of float32: their loss is infinite from the first step on."""
+    config = probing.Config(denoisers=("linear, full", "MLP"), train_steps=1, num_images=20, progress=False)
+    config, setup = probing.EXPERIMENT.prepare(config)
+    opened = Run(tmp_path, config, 0.0)
+    huge = dataclasses.replace(setup, x=setup.x * 1e25, trained={})
+    for _ in range(2):
+        assert list(huge.denoisers(opened)) == ["linear, full"]
+    assert list(huge.left_out) == ["left_out"]
+    reason = huge.left_out["left_out"]["MLP"]
+    assert reason.startswith("training failed: the loss became")
+    assert reason.endswith("before step 1")
+    with pytest.raises(FloatingPointError, match="training failed"):
+        huge.denoisers(dataclasses.replace(opened, settings=dataclasses.replace(config, denoisers=("MLP",))))
+
+
+def test_influences_need_a_denoiser_of_weighted_images():
+    parts = lambda *names: probing.EXPERIMENT.chosen(probing.Config(denoisers=names))  # noqa: E731
+    assert "influence" not in parts("MLP", "linear, stationary")
+    assert "influence" in parts("MLP", "empirical")
+    config = probing.Config(denoisers=("empirical",), num_images=20)
+    assert probing.EXPERIMENT.prepare(config)[0].retrained == ()  # not silently trained for nothing
 
 
 @pytest.mark.parametrize(
