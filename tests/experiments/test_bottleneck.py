@@ -29,7 +29,7 @@ def test_contour_is_where_half_is_memorised_in_log_k():
 def test_each_network_of_a_group_sees_its_own_images():
     """Two sets trained side by side: the one of a single image learns to return it at all noise levels."""
     x = jax.random.normal(jax.random.key(0), (4, 2, 2, 1), "float32")
-    config = bottleneck.Config(capacity_steps=300, sampler_steps=3, progress=False)
+    config = bottleneck.Config(capacity_steps=1000, sampler_steps=3, progress=False)
     trained = capacity.train_together(config, x, networks.ShallowMLP(8, "softmax"), [1, 3], log_grid(config, 0.1))
     y = x[1] + 0.1
     one, three = (float(np.abs(network(y, 0.1) - x[0]).max()) for network in trained)
