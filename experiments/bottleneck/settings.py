@@ -113,8 +113,9 @@ def head(run: Run, metrics: Numbers) -> str:
 {config.num_images} training images of {facts(config)}; {config.sampler_steps} DDIM steps from {config.sigma_max:g};
 {config.num_samples} samples from the same noise for closed form and network; seed {config.seed}.
 
-A sample is memorised if its nearest training image is less than a third as far as the second nearest. Hull ratio:
-distance to the convex hull of the five nearest training images (all their blends) over that to the nearest alone; 0 for
-a blend, 1 where blending does not help, and that of held-out images for comparison. "Held out": the same measure of
-images that were not trained on, what new images of the same kind have: the floor under which nothing is a copy.
+A sample is memorised if its nearest training image is less than a third as far as the next different one
+(near-duplicates count as one). Hull ratio: distance to the convex hull of the five nearest training images (all their
+blends) over that to the nearest alone; 0 for a blend, 1 where blending does not help, and that of held-out images for
+comparison. "Held out": the same measure of images that were not trained on, what new images of the same kind have: the
+floor under which nothing is a copy.
 """
