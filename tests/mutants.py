@@ -38,9 +38,12 @@ CORE = {
         ["training/steps.py", "training/objective.py", "training/fitting.py", "training/_run.py", "training/_loop.py"],
         ["training", "test_golden.py"],
     ),
-    "checkpoints": (["training/checkpoints.py"], ["training"]),
+    "checkpoints": (["training/checkpoints.py", "training/_identity.py", "_folder.py"], ["training"]),
     "agreement": (["metrics/comparison.py"], ["metrics/test_comparison.py"]),
-    "novelty": (["metrics/memorisation/ratio.py", "metrics/memorisation/neighbours.py"], ["metrics/memorisation"]),
+    "novelty": (
+        [f"metrics/memorisation/{name}.py" for name in ("ratio", "neighbours", "_near_duplicates", "_search")],
+        ["metrics/memorisation"],
+    ),
     "posterior": (
         ["_numerics/posterior.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
         ["_numerics", "theory/empirical"],
