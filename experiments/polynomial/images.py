@@ -11,12 +11,16 @@ from jaxcreativity import generate
 from jaxcreativity.theory import linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
 
+SHOWN = 12
+"""Samples of each denoiser."""
+
 
 def measure(run: Run, setup: Setup) -> Measured:
-    """Shares of diverged samples, and twelve samples of every denoiser from the same noise."""
+    """Shares of diverged samples, and samples of every denoiser from the same noise."""
     config = run.settings
     images = jnp.asarray(next(iter(setup.images.values()))[: config.patch_images])
-    z = jax.random.normal(jax.random.key(config.seed + 3), (12, *images.shape[1:]), images.dtype)
+    count = min(SHOWN, len(images))
+    z = jax.random.normal(jax.random.key(config.seed + 3), (count, *images.shape[1:]), images.dtype)
     with run.doing(f"fitting polynomials of {config.kernel_size} × {config.kernel_size} patches"):
         denoisers = {
             "linear k × k": linear.fit(images, "local", kernel_size=config.kernel_size),
@@ -30,7 +34,7 @@ def measure(run: Run, setup: Setup) -> Measured:
         with run.doing(f"sampling images, {name}"):
             samples[name] = np.asarray(generate(denoiser, z, setup.grid))
     diverged = {name: float(np.isinf(x).any(axis=(1, 2, 3)).mean()) for name, x in samples.items()}
-    return {"patch": diverged}, samples | {"training images": np.asarray(images[:12])}
+    return {"patch": diverged}, samples | {"training images": np.asarray(images[:count])}
 
 
 PART = Part(measure, report_images)

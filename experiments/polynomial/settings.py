@@ -60,9 +60,11 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     if config.small:
         config = dataclasses.replace(config, **SMALL)
     check_counts(
-        config, "degrees", "num_samples", "sampler_steps", "train_steps", "batch_size", "patch_degree", "kernel_size",
-        "patch_images", "num_images", "image_size",
+        config, "degrees", "num_samples", "train_steps", "batch_size", "patch_degree", "kernel_size",
+        "image_size",
     )  # fmt: skip
+    check_counts(config, "sampler_steps", "patch_images", least=2)
+    check_counts(config, "num_images", least=3)  # for two principal coordinates
     check_counts(config, "num_targets", least=100)
     check_noise_levels(config)
     names = [dataset_word(dataset) for dataset in (config.dataset, *config.also)]
@@ -72,6 +74,8 @@ def prepare(config: Config) -> tuple[Config, Setup]:
         name: np.asarray(_load(config, dataset).train)
         for name, dataset in zip(names, (config.dataset, *config.also), strict=True)
     }
+    if flat := [name for name, x in images.items() if x[0].size < 2 or len(x) < 3]:
+        raise ValueError(f"two principal coordinates need three images of two numbers; {flat[0]} has fewer")
     side = min(images[names[0]].shape[1:3])
     if config.kernel_size % 2 == 0 or config.kernel_size > side:
         raise ValueError(f"--kernel-size must be odd and at most {side}, got {config.kernel_size}")

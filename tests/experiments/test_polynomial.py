@@ -88,6 +88,10 @@ def test_report_needs_numbers_and_curves_alone(tmp_path):
         ({"degrees": (2, 0)}, "--degrees must be at least 1, got 0"),
         ({"kernel_size": 4}, "--kernel-size must be odd and at most 8, got 4"),
         ({"sigma_min": 30.0}, "--sigma-min must be above 0 and below --sigma-max, got 30 and 20"),
+        ({"sampler_steps": 1}, "--sampler-steps must be at least 2, got 1"),
+        ({"patch_images": 1}, "--patch-images must be at least 2, got 1"),
+        ({"num_images": 2}, "--num-images must be at least 3, got 2"),
+        ({"image_size": 1, "kernel_size": 1}, "two principal coordinates need three images of two numbers"),
         ({"also": ("digits",)}, "--dataset and --also must name different data sets"),
     ],
 )

@@ -51,7 +51,8 @@ def test_writes_figures_and_finds_the_known_symmetries(tmp_path):
 
 def test_a_network_that_diverges_is_left_out_once_and_said(tmp_path):
     """Images beyond the range of float32: their loss is infinite from the first step on."""
-    config = probing.Config(denoisers=("linear, full", "MLP"), train_steps=1, num_images=20, progress=False)
+    settings = {"train_steps": 1, "num_images": 20, "sampler_steps": 2, "progress": False}
+    config = probing.Config(denoisers=("linear, full", "MLP"), **settings)
     config, setup = probing.EXPERIMENT.prepare(config)
     opened = Run(tmp_path, config, 0.0)
     huge = dataclasses.replace(setup, x=setup.x * 1e25, trained={})

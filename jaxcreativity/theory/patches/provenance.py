@@ -58,6 +58,9 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
     y = _checks.example("y", y, denoiser.data.shape[1:])
     source = denoiser.source(y.dtype)
     queries, keys = denoiser.queries_and_keys()
+    if 0 in queries.shape:  # every patch reaches over the border
+        nowhere = jnp.full(y.shape[:2], -1, jnp.int32)
+        return Provenance(nowhere, nowhere, nowhere, jnp.full(y.shape[:2], jnp.nan, y.dtype))
 
     def log_weight(inverse):
         # Relative to the smallest energy, which has no derivative: -d/d(1/T) of this is the mean energy above it.

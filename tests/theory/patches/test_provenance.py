@@ -38,3 +38,11 @@ def test_bad_input(digits):
     denoiser = LocalDenoiser(digits[:4], 3, equivariant=False, boundary="zero")
     with pytest.raises(ValueError, match="denoiser must be equivariant"):
         provenance(denoiser, digits[0], 0.5)
+
+
+def test_patches_that_all_reach_over_the_border_have_no_source(digits):
+    x = digits[:4, :3, :3]
+    traced = provenance(LocalDenoiser(x, 5, equivariant=True, boundary="broken"), x[0], 0.1)
+    for sources in (traced.image, traced.row, traced.column):
+        np.testing.assert_array_equal(sources, np.full((3, 3), -1))
+    assert np.isnan(traced.candidates).all()
