@@ -112,11 +112,12 @@ def fold_chunks(
     num_chunks = -(-num_keys // _checks.positive_int("chunk_size", chunk_size))
     chunk = -(-num_keys // num_chunks)
 
-    @jax.checkpoint
     def fold(carry, begin):
         first = jnp.minimum(begin, num_keys - chunk)
         return one_chunk(carry, first, first + jnp.arange(chunk) >= begin)
 
+    if num_chunks > 1:
+        fold = jax.checkpoint(fold)
     begins = chunk * jnp.arange(num_chunks)
     if start is None:
         start, begins = fold(None, jnp.zeros((), int)), begins[1:]
@@ -151,10 +152,24 @@ def streaming_mean(
     return fold_chunks(one_chunk, num_keys, chunk_size).mean
 
 
-def default_chunk_size(numbers_per_key: int) -> int:
-    """Keys whose temporary memory stays within the cache of a CPU, or fills an accelerator."""
-    budget = 2**21 if jax.default_backend() == "cpu" else 2**25
+def default_chunk_size(numbers_per_key: int, *, on_cpu: int = 2**21) -> int:
+    """Keys whose temporary memory stays within the cache of a CPU, or fills an accelerator.
+
+    Args:
+        numbers_per_key: in the largest temporary array.
+        on_cpu: numbers of that array which are held at once on a CPU.
+    """
+    budget = on_cpu if jax.default_backend() == "cpu" else 2**25
     return max(1, budget // numbers_per_key)
+
+
+def default_group_size(numbers: int) -> int:
+    """Examples, for `batching.in_groups`, of which a few temporary arrays take a GiB in float32.
+
+    Args:
+        numbers: in the largest temporary array of one example.
+    """
+    return max(1, 2**26 // numbers)
 
 
 def _positive(temperature):

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxcreativity._numerics import batching
+from jaxcreativity._numerics import batching, linear_groups
 
 
 def one(x, pair):
@@ -58,7 +59,47 @@ def test_derivatives_are_of_the_function_that_goes_together():
         step = jax.checkpoint(lambda x, _: (function(x, PAIR)["value"], None))
         return jnp.sum(jax.lax.scan(step, x, length=2)[0])
 
-    np.testing.assert_allclose(jax.jit(jax.grad(repeated))(X[1]), 6**3 * 4 * X[1] ** 3, rtol=1e-12)
+    # Differentiated are two functions 6 x^2, the second at the value of `one`, 2 x^2.
+    np.testing.assert_allclose(jax.jit(jax.grad(repeated))(X[1]), 24 * X[1] ** 2 * 12 * X[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("group_size", [1, 4, 100])
+def test_derivatives_in_groups_are_those_of_the_whole(group_size):
+    """Of batched and of shared arguments, whichever of `vmap` and `grad` comes first, and forward."""
+
+    def plain(x, pair):
+        points, count = pair
+        return {"value": jnp.tanh(points @ x) @ points * count, "sum": jnp.sum(x)}
+
+    grouped = batching.in_groups(plain, plain, group_size)
+    points = np.random.default_rng(0).standard_normal((3, 2))
+
+    def derivatives(function):
+        loss = lambda x, points: jnp.sum(jnp.square(function(x, (points, 3))["value"]))  # noqa: E731
+        total = lambda x, points: jnp.sum(jax.vmap(loss, (0, None))(x, points))  # noqa: E731
+        one_by_one = jax.vmap(jax.grad(loss, (0, 1)), (0, None))
+        push = lambda x: jax.jvp(lambda x: function(x, (points, 3))["value"], (x,), (x,))[1]  # noqa: E731
+        curvature = lambda x: jax.hessian(loss)(x, points)  # noqa: E731
+        batches = jax.vmap(one_by_one, (None, 0))  # of batches
+        return (
+            jax.jit(jax.grad(total, (0, 1)))(X, points),
+            jax.jit(one_by_one)(X, points),
+            jax.vmap(push)(X),
+            jax.vmap(curvature)(X),
+            jax.jit(batches)(X, np.stack([points, 2 * points])),
+        )
+
+    chex.assert_trees_all_close(derivatives(grouped), derivatives(plain), rtol=1e-10)
+
+
+def test_a_gradient_holds_one_group():
+    """A matrix of a million numbers for each of 64 examples."""
+    wide = lambda x: jnp.sum(jnp.sin(jnp.sin(x[:, None] * x[None]) @ x))  # noqa: E731
+    grouped = batching.in_groups(wide, wide, 2)
+    programs = [lambda x: jax.grad(lambda x: jnp.sum(jax.vmap(grouped)(x)))(x), jax.vmap(jax.grad(grouped))]
+    for program in programs:
+        compiled = jax.jit(program).lower(jax.ShapeDtypeStruct((64, 1000), jnp.float32)).compile()
+        assert compiled.memory_analysis().temp_size_in_bytes < 8 * 4 * 1000**2
 
 
 def test_derivatives_of_branches_in_a_process_of_its_own():
@@ -72,6 +113,13 @@ print(jax.grad(lambda x: function(x).sum())(jnp.array([0.5, 3.0])).tolist())
 """
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert found.strip() == "[-1.0, 6.0]"
+
+
+@pytest.mark.parametrize(
+    ("number", "most", "expected"), [(12, 5, 4), (67, 64, 34), (1021, 100, 93), (64, 512, 64), (7, 1, 1)]
+)
+def test_even_groups(number, most, expected):
+    assert linear_groups.even_group(number, most) == expected
 
 
 @pytest.mark.parametrize(("number", "most", "expected"), [(12, 5, 4), (7, 6, 1), (6, 100, 6), (5, 0, 1), (1, 1, 1)])

@@ -18,7 +18,7 @@ class EmpiricalDenoiser:
 
     Args:
         data: `(n, *shape)`, floating point.
-        chunk_size: largest number of images compared at once (all by default).
+        chunk_size: largest number of images compared at once. By default few enough to stay in the cache.
 
     Raises:
         ValueError: if the data are empty, not floating point, not finite, or `chunk_size < 1`.

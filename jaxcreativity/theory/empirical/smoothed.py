@@ -39,7 +39,8 @@ class SmoothedDenoiser:
         """
         y = _checks.example("y", y, self.perturbations.shape[1:])
         shifts = (self.scale * self.perturbations).astype(y.dtype)
-        return jnp.mean(jax.lax.map(lambda shift: self.empirical(y + shift, sigma), shifts), axis=0)
+        add = lambda total, shift: (total + self.empirical(y + shift, sigma), None)  # noqa: E731
+        return jax.lax.scan(add, jnp.zeros_like(y), shifts)[0] / len(shifts)
 
 
 def fit(
@@ -57,7 +58,7 @@ def fit(
         scale: s, standard deviation of the perturbations, in the units of x; 0 is the empirical denoiser.
         key: random key for the perturbations.
         num_pairs: M / 2.
-        chunk_size: images compared at once.
+        chunk_size: images compared at once. By default few enough to stay in the cache.
 
     Raises:
         ValueError: for bad data, a negative or infinite scale, counts below 1.

@@ -46,3 +46,15 @@ def local_means(
     *_, a, b, d = jax.eval_shape(values, y[None]).shape
     chunk_size = streaming.default_chunk_size(a * b * d)
     return source.scan(one_chunk, no_keys((a, b), d, y.dtype), temperature, chunk_size).mean
+
+
+def group_size(num_images: int, chunk_size: int | None, numbers_per_image: int) -> int:
+    """Examples for which `local_means` are computed together, for `batching.in_groups`.
+
+    Args:
+        num_images: number of training images.
+        chunk_size: the source's.
+        numbers_per_image: `a b d`.
+    """
+    chunk_size = min(num_images, chunk_size or streaming.default_chunk_size(numbers_per_image))
+    return streaming.default_group_size(chunk_size * numbers_per_image)

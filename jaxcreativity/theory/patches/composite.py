@@ -1,14 +1,16 @@
 """Overlapping patches, each denoised as a whole and averaged."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import streaming, windows
+from jaxcreativity._numerics import batching, streaming, windows
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._keys import KeyImages
-from jaxcreativity.theory.patches._pixels import local_means
+from jaxcreativity.theory.patches._pixels import group_size, local_means
 
 
 @_pytree.dataclass
@@ -28,7 +30,7 @@ class CompositeDenoiser:
     Args:
         data: `(n, height, width, channels)`.
         patch_size: k, at most the larger side; a side shorter than k is covered whole. May be even.
-        chunk_size: images compared at once.
+        chunk_size: images compared at once. By default few enough to stay in the cache.
 
     Raises:
         ValueError: for bad data, a patch that is too large, sizes below 1.
@@ -64,9 +66,19 @@ class CompositeDenoiser:
             ValueError: if `y` is not a floating-point image of the data's shape.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        size, counts = self._windows()
+        most = group_size(len(self.data), self.chunk_size, math.prod((*size, *counts, y.shape[2])))
+        together = CompositeDenoiser._together
+        return batching.in_groups(together, together, most)(self, y, jnp.asarray(sigma, y.dtype))
+
+    def _windows(self):
+        """Rows and columns of a window, and their numbers."""
+        size = tuple(min(self.patch_size, n) for n in self.data.shape[1:3])
+        return size, tuple(n - k + 1 for n, k in zip(self.data.shape[1:3], size, strict=True))
+
+    def _together(self, y, sigma):
+        size, counts = self._windows()
         temperature = streaming.as_temperature(sigma, y.dtype)
-        size = tuple(min(self.patch_size, n) for n in y.shape[:2])
-        counts = tuple(n - k + 1 for n, k in zip(y.shape[:2], size, strict=True))
         covers = [jnp.asarray(_covered(n, k), y.dtype) for n, k in zip(y.shape[:2], size, strict=True)]
         source = KeyImages(
             self.data, jnp.zeros(y.shape[2], y.dtype), jnp.ones(len(self.data), bool), chunk_size=self.chunk_size

@@ -16,7 +16,7 @@ from jaxcreativity.theory.patches._border import border_means
 from jaxcreativity.theory.patches._energies import MANTISSA_BITS, Precision, examples_at_once
 from jaxcreativity.theory.patches._geometry import Boundary, check_window, queries_and_keys
 from jaxcreativity.theory.patches._keys import KeyImages, checked_choice
-from jaxcreativity.theory.patches._pixels import local_means
+from jaxcreativity.theory.patches._pixels import group_size, local_means
 from jaxcreativity.theory.patches._posterior import patch_means, quick_patch_means, refined_patch_means
 
 
@@ -44,8 +44,8 @@ class LocalDenoiser:
     Time, for q pixels and p patches an image: about `2 n q p k c` operations in matrix products and `n q p (k + 20)`
     others (equivariant; `2 n q p k^2 c` in products where it is differentiated), `n q` times a few tens (local).
     Memory: products of a chunk's patches with some of the pixels, a few MiB on a CPU. A batch, by `jax.vmap`, of
-    equivariant denoisers is worked off one example after another, or in groups as large, but all at once where it is
-    differentiated.
+    equivariant denoisers is worked off one example after another, or in groups as large, of local ones in groups of
+    about a GiB; so are gradients.
 
     Where rounding of the expanded squares could show, at small sigma, the nearest patches' distances are recomputed
     from differences.
@@ -117,12 +117,14 @@ class LocalDenoiser:
             ValueError: if `y` is not a floating-point image of the data's shape.
         """
         y = _checks.example("y", y, self.data.shape[1:])
-        if not self.equivariant:
-            return self._by_position(y, sigma)
-        one = functools.partial(LocalDenoiser._equivariant, alone=True)
-        together = functools.partial(LocalDenoiser._equivariant, alone=False)
-        group_size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
-        return batching.in_groups(one, together, group_size)(self, y, jnp.asarray(sigma, y.dtype))
+        if self.equivariant:
+            one = functools.partial(LocalDenoiser._equivariant, alone=True)
+            together = functools.partial(LocalDenoiser._equivariant, alone=False)
+            size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
+        else:
+            one = together = LocalDenoiser._by_position
+            size = group_size(len(self.data), self.chunk_size, y.size)
+        return batching.in_groups(one, together, size)(self, y, jnp.asarray(sigma, y.dtype))
 
     def _by_position(self, y, sigma):
         source = self.source(y.dtype)

@@ -1,5 +1,6 @@
 """Locality that comes from the covariance of the data: every output entry has a window of its own shape."""
 
+import functools
 from typing import Literal, get_args
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.spectral import wiener_gain
 from jaxcreativity.denoiser import NoiseLevel
 
@@ -47,7 +48,7 @@ class MaskedDenoiser:
         eigenvalues: of S, in the order of the eigenvectors.
         eigenvectors: of S, one a column.
         threshold: share of the largest |W| of a row, or |M| of all.
-        chunk_size: images compared at once; all by default.
+        chunk_size: images compared at once. By default few enough to stay in the cache.
         batch_size: images of one softmax, or `None` for one softmax over all.
         relative_to: `"row"` or `"all"`.
     """
@@ -80,20 +81,32 @@ class MaskedDenoiser:
         """
         y = _checks.example("y", y, self.data.shape[1:])
         temperature = streaming.as_temperature(sigma, y.dtype)
-        masks = self.masks(sigma).astype(y.dtype)
-        flat = self.data.reshape(len(self.data), -1).astype(y.dtype)
+        mean = functools.partial(_masked_mean, chunk_size=self.chunk_size, batch_size=self.batch_size)
+        chunk_size = min(len(self.data), self.chunk_size or _chunk_size(y.size))
+        grouped = batching.in_groups(mean, mean, streaming.default_group_size(chunk_size * y.size))
+        return grouped(y, self.data, self.masks(sigma), temperature)
 
-        def mean(images, chunk_size):
-            def chunk_terms(indices):
-                squares = jnp.square(images[indices] - y.reshape(1, -1))
-                return jnp.matmul(masks, squares.T, precision="highest"), images[indices]
 
-            return streaming.streaming_mean(chunk_terms, len(images), chunk_size, temperature, "dn,nd->d")
+def _masked_mean(y, data, masks, temperature, *, chunk_size, batch_size):
+    masks = masks.astype(y.dtype)
+    flat = data.reshape(len(data), -1).astype(y.dtype)
 
-        if not self.batch_size:
-            return mean(flat, self.chunk_size or len(flat)).reshape(y.shape)
-        batches = [flat[i : i + self.batch_size] for i in range(0, len(flat), self.batch_size)]
-        return jnp.mean(jnp.stack([mean(batch, len(batch)) for batch in batches]), axis=0).reshape(y.shape)
+    def mean(images):
+        def chunk_terms(indices):
+            squares = jnp.square(images[indices] - y.reshape(1, -1))
+            return jnp.matmul(masks, squares.T, precision="highest"), images[indices]
+
+        at_once = min(len(images), chunk_size or _chunk_size(y.size))
+        return streaming.streaming_mean(chunk_terms, len(images), at_once, temperature, "dn,nd->d")
+
+    if not batch_size:
+        return mean(flat).reshape(y.shape)
+    starts = range(0, len(flat), batch_size)
+    return (sum(mean(flat[i : i + batch_size]) for i in starts) / len(starts)).reshape(y.shape)
+
+
+def _chunk_size(size):
+    return streaming.default_chunk_size(size, on_cpu=2**19)
 
 
 def fit(
@@ -113,7 +126,7 @@ def fit(
         relative_to: `"row"`: the largest of each row counts; `"all"`: that of all rows, as published.
         normalisation: `"exact"`, or `"per_batch"`: the published code's average of softmaxes over `batch_size` images.
         batch_size: for `"per_batch"` only.
-        chunk_size: images compared at once with `"exact"`.
+        chunk_size: images compared at once. By default few enough to stay in the cache.
 
     Raises:
         ValueError: for fewer than two images or bad data, `threshold` outside (0, 1], sizes below 1, an unknown

@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.theory.patches._pixels import local_means
+from jaxcreativity.theory.patches._energies import examples_at_once
+from jaxcreativity.theory.patches._pixels import group_size, local_means
 from jaxcreativity.theory.patches._posterior import patch_means
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
@@ -32,7 +33,7 @@ class SoftWindowDenoiser:
         equivariant: whether all positions of the images are compared, windows wrapping (ELS), or only the same (LS),
             windows cut at the border.
         largest: side of the square of offsets that is looked at if equivariant, odd; all by default.
-        chunk_size: images compared at once.
+        chunk_size: images compared at once. By default few enough to stay in the cache.
 
     Raises:
         ValueError: for bad data, levels that do not decrease or have not one length each, an even or too large square.
@@ -71,8 +72,16 @@ class SoftWindowDenoiser:
         Raises:
             ValueError: if `y` is not a floating-point image of the data's shape.
         """
-        hard = self._hard()
         y = _checks.example("y", y, self.data.shape[1:])
+        if self.equivariant:
+            size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
+        else:
+            size = group_size(len(self.data), self.chunk_size, y.size)
+        together = SoftWindowDenoiser._together
+        return batching.in_groups(together, together, size)(self, y, jnp.asarray(sigma, y.dtype))
+
+    def _together(self, y, sigma):
+        hard = self._hard()
         source = hard.source(y.dtype)
         u = source.centred(y)
         temperature = streaming.as_temperature(sigma, y.dtype)
