@@ -96,6 +96,18 @@ def example(name: str, y: Any, shape: tuple[int, ...] | None = None) -> jax.Arra
     return y
 
 
+def noise_level(sigma: Any) -> Any:
+    """Return `sigma` if it can be the level of noise: not negative, not NaN.
+
+    Raises:
+        ValueError: if it is not (traced values, which cannot be looked at, pass: what they give is undefined).
+    """
+    level = known(sigma)
+    if level is not None and not (level >= 0).all():
+        raise ValueError(f"sigma must be at least 0, got {sigma}: it is the standard deviation of the noise in y")
+    return sigma
+
+
 def choice(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """Return `value` if it is one of `allowed`.
 

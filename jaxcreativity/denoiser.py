@@ -2,7 +2,9 @@
 
 `denoiser(y, sigma) -> x_hat` with `y = x + sigma * noise`, `x_hat` of the shape and dtype of `y`. There is no batch
 axis (batch with `jax.vmap`, or `generate`). A denoiser with arrays is a pytree, so that it can be an argument of
-`jax.jit` and `jax.grad`; a plain function will do wherever one is asked for.
+`jax.jit` and `jax.grad`; a plain function will do wherever one is asked for. `sigma` is at least 0, and `D(y, 0)` the
+limit of `D(y, sigma)`: denoisers of this package refuse a negative or NaN level where they can look at it; where it is
+traced (an argument of `jit`, `vmap` or `grad`) what it gives is undefined.
 """
 
 from collections.abc import Sequence
@@ -45,13 +47,16 @@ def score(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) 
         y: noisy example, any shape.
         sigma: noise level, in the units of `y`.
 
+    Raises:
+        ValueError: if `sigma` is negative or NaN.
+
     Example:
         >>> import jax.numpy as jnp
         >>> gaussian = lambda y, sigma: y / (1 + sigma**2)  # E[x | y] for x ~ N(0, 1)
         >>> print(score(gaussian, jnp.asarray([2.0]), 1.0))  # of N(0, 2) at 2
         [-1.]
     """
-    return (denoiser(y, sigma) - y) / jnp.square(sigma)
+    return (denoiser(y, _checks.noise_level(sigma)) - y) / jnp.square(sigma)
 
 
 def predicted_noise(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
@@ -64,12 +69,15 @@ def predicted_noise(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: No
         y: noisy example, any shape.
         sigma: noise level, in the units of `y`.
 
+    Raises:
+        ValueError: if `sigma` is negative or NaN.
+
     Example:
         >>> import jax.numpy as jnp
         >>> print(predicted_noise(lambda y, sigma: y / (1 + sigma**2), jnp.asarray([2.0]), 1.0))
         [1.]
     """
-    return (y - denoiser(y, sigma)) / sigma
+    return (y - denoiser(y, _checks.noise_level(sigma))) / sigma
 
 
 @_pytree.dataclass
@@ -109,7 +117,12 @@ class Piecewise:
                 raise ValueError(f"edges must be positive and strictly decreasing, got {edges}")
 
     def __call__(self, y: Float[ArrayLike, "*shape"], sigma: NoiseLevel) -> Float[Array, "*shape"]:
-        """Estimate `x` from `y` with the denoiser of the band that holds `sigma`."""
+        """Estimate `x` from `y` with the denoiser of the band that holds `sigma`.
+
+        Raises:
+            ValueError: if `sigma` is negative or NaN.
+        """
+        sigma = _checks.noise_level(sigma)
         band = jnp.sum(jnp.asarray(sigma) < self.edges)
         branches = [lambda y, s, denoiser=denoiser: denoiser(y, s) for denoiser in self.denoisers]
         return jax.lax.switch(band, branches, y, jnp.asarray(sigma, y.dtype))

@@ -149,7 +149,8 @@ def log_density(
         sigmas: noise levels, strictly decreasing, last 0.
 
     Returns:
-        `(x, log_prob)`. `log_prob` is `inf` where a step is singular (the generated law then has no density).
+        `(x, log_prob)`, `x` as from `sample`. `log_prob` is `inf` where a step is singular (the generated law then has
+        no density), and `-inf` where the trajectory diverged, or its derivative: its mass spreads to infinity.
 
     Raises:
         ValueError: for a bad grid or a `z` that is not floating point.
@@ -170,14 +171,17 @@ def log_density(
         return ((1 - c) * estimate(denoiser, y, sigma) + c * y).ravel()
 
     def step(carry, levels):
-        y_flat, log_det = carry
+        y_flat, log_det, infinite = carry
+        y_next = _hold_infinite(y_flat, flat_step(y_flat, *levels))
         jacobian = jax.jacfwd(flat_step)(y_flat, *levels)
-        return (flat_step(y_flat, *levels), log_det + jnp.linalg.slogdet(jacobian)[1]), None
+        infinite = infinite | diverged(y_next) | ~jnp.all(jnp.isfinite(jacobian))
+        log_det = log_det + jnp.linalg.slogdet(jnp.where(infinite, jnp.eye(d, dtype=z.dtype), jacobian))[1]
+        return (y_next, log_det, infinite), None
 
-    start = (sigmas[0] * z.ravel(), d * jnp.log(sigmas[0]))
-    (x_flat, log_det), _ = jax.lax.scan(step, start, (sigmas[:-1], sigmas[1:]))
+    start = (sigmas[0] * z.ravel(), d * jnp.log(sigmas[0]), jnp.zeros((), bool))
+    (x_flat, log_det, infinite), _ = jax.lax.scan(step, start, (sigmas[:-1], sigmas[1:]))
     log_normal = -0.5 * jnp.sum(jnp.square(z)) - 0.5 * d * jnp.log(2 * jnp.pi).astype(z.dtype)
-    return x_flat.reshape(shape), log_normal - log_det
+    return x_flat.reshape(shape), jnp.where(infinite, -jnp.inf, log_normal - log_det)
 
 
 def check_arguments(

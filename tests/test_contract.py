@@ -99,6 +99,30 @@ def test_finite_at_every_noise_level_in_float32(case):
     chex.assert_tree_all_finite(apply_batch(case.denoiser(jnp.float32), y, sigmas))
 
 
+def test_no_noise_at_all_is_the_limit_of_little(case):
+    """At 0, and where the square underflows in float32; also for y that is no datum."""
+    denoiser, none = case.denoiser(jnp.float32), np.array([0.0, 1e-25] * (BATCH // 2))
+    y, sigmas = noisy(case, none, jnp.float32, true_sigmas=np.repeat([0.0, 0.1], BATCH // 2))
+    out = apply_batch(denoiser, y, sigmas)
+    chex.assert_tree_all_finite(out)
+    if case.sigma_to_zero is not None:
+        near = (
+            np.square(np.asarray(y)[:, None] - case.data).reshape(BATCH, len(case.data), -1).sum(axis=2).argmin(axis=1)
+        )
+        data = slice(None) if case.sigma_to_zero == "nearest" else slice(BATCH // 2)
+        np.testing.assert_allclose(out[data], case.data[near][data], atol=ROUNDING)
+    # Derivatives, too, with respect to what is fitted.
+    y, sigmas = noisy(case, [0.0, 1e-170] * (BATCH // 2), jnp.float64, true_sigmas=np.full(BATCH, 0.1))
+    chex.assert_tree_all_finite(floating(leaf_gradient(case.denoiser(jnp.float64), y[:2], sigmas[:2])))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("sigma", [-0.5, np.float32(-1e-9), jnp.asarray(-1.0), float("nan")], ids=str)
+def test_refuses_what_is_no_noise_level(case, sigma):
+    with pytest.raises(ValueError, match="sigma must be at least 0"):
+        case.denoiser(jnp.float32)(jnp.zeros(case.shape, jnp.float32), sigma)
+
+
 def test_no_recompilation_for_other_values(case):
     denoiser = case.denoiser(jnp.float32)
     y, sigmas = noisy(case, [0.5, 2.0] * (BATCH // 2), jnp.float32)

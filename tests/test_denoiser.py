@@ -86,3 +86,12 @@ def test_piecewise_gradient_reaches_the_band_in_use_only():
 def test_piecewise_bad_input(edges, count, message):
     with pytest.raises(ValueError, match=message):
         Piecewise(edges, [scaled(1.0)] * count)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("function", [score, predicted_noise])
+def test_score_refuses_what_is_no_noise_level(function):
+    for sigma in (-1, np.float64(-0.1), jnp.asarray(jnp.nan)):
+        with pytest.raises(ValueError, match="sigma must be at least 0"):
+            function(lambda y, sigma: y, jnp.ones(2), sigma)
+    assert jax.jit(lambda sigma: function(scaled(0.5), jnp.ones(2), sigma))(-1.0).shape == (2,)  # not looked at

@@ -21,6 +21,7 @@ SIGMAS = np.array([3.0, 1.2, 0.5, 0.0])
 Z = np.array([0.4, -1.1])
 
 jit_sample = jax.jit(sample, static_argnames=("method", "unroll", "remat"))
+jit_sample_of_function = jax.jit(sample, static_argnums=0)
 jit_trajectory = jax.jit(trajectory, static_argnames=("method", "unroll", "remat"))
 
 
@@ -203,6 +204,17 @@ def test_log_density_where_there_is_none():
     x = np.array([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
     _, got = jax.jit(log_density)(linear.fit(x, "full"), jnp.ones(3), SIGMAS)
     assert got == np.inf
+
+
+@pytest.mark.parametrize("start", [100.0, -100.0, 1.5])
+def test_log_density_of_a_diverging_chain(start):
+    """Cubes overflow in a few steps: x is that of `sample`, its log-density that of a mass spread to infinity."""
+    cube, z = lambda y, s: y**3, jnp.asarray([start, 0.1])
+    sigmas = schedules.grid(schedules.karras(0.02, 20.0), 10)
+    x, got = jax.jit(log_density, static_argnums=0)(cube, z, sigmas)
+    np.testing.assert_array_equal(x, jit_sample_of_function(cube, z, sigmas))
+    assert jnp.isinf(x[0])
+    assert got == -np.inf
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

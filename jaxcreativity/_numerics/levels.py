@@ -10,9 +10,10 @@ from jaxcreativity import _pytree
 
 
 def nearest_level(levels: Float[ArrayLike, " levels"], sigma: Float[ArrayLike, ""] | int) -> Int[Array, ""]:
-    """Index of the entry of `levels` that is nearest to `sigma` in ratio (both positive)."""
+    """Index of the entry of `levels`, positive, nearest to `sigma` in ratio; of the smallest for `sigma = 0`."""
     levels = jnp.asarray(levels, dtype=jnp.result_type(float))
-    return jnp.argmin(jnp.abs(jnp.log(levels) - jnp.log(jnp.asarray(sigma, levels.dtype))))
+    sigma = jnp.maximum(jnp.asarray(sigma, levels.dtype), jnp.finfo(levels.dtype).tiny)
+    return jnp.argmin(jnp.abs(jnp.log(levels) - jnp.log(sigma)))
 
 
 @_pytree.dataclass

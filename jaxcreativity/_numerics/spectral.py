@@ -43,11 +43,14 @@ class Eigendecomposition:
 def wiener_gain(values: Real[Array, "*shape"], variance: Real[Array, ""]) -> Real[Array, "*shape"]:
     """`lambda / (lambda + sigma^2)`: the part of an eigenmode that the best linear denoiser keeps (Wiener 1949).
 
+    Where both are 0 it is the limit of no noise, 0.
+
     Args:
         values: eigenvalues of the covariance, lambda.
         variance: of the noise, sigma^2.
     """
-    return values / (values + variance)
+    total = values + variance
+    return jnp.where(total > 0, values / jnp.where(total > 0, total, 1.0), 0.0)
 
 
 def decompose(matrix: Inexact[Array, "blocks b b"]) -> Eigendecomposition:

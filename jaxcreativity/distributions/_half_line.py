@@ -38,6 +38,11 @@ def half_line(sigma: Float[Array, ""], slope: Any, extent: Any) -> tuple[Array, 
     return length, jnp.sum(terms), jnp.sum(terms * nodes)
 
 
+def positive(sigma: Float[Array, ""]) -> Float[Array, ""]:
+    """`sigma`, at least a level whose square, and the inverse of that, are numbers: for the limit at 0."""
+    return jnp.maximum(sigma, jnp.finfo(sigma.dtype).tiny ** 0.375)
+
+
 def mean_of_pieces(pieces: Sequence[tuple]) -> Float[Array, ""]:
     """Mean of a density made of pieces `(start, direction, energy, half_line(...))`, `start + direction * v`.
 

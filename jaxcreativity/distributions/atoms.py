@@ -85,9 +85,10 @@ class Atoms:
         """`sum_i w_i(y) x_i`, `w(y) = softmax_i(log w_i - |y - x_i|^2 / (2 sigma^2))`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         log_weights = jnp.log(self.weights.astype(y.dtype))
         return posterior_mean(y.ravel(), self._flat.astype(y.dtype), sigma, log_weights=log_weights).reshape(self.shape)
 

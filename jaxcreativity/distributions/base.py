@@ -53,6 +53,6 @@ class BayesDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         return self.target.posterior_mean(y, sigma)

@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions._half_line import half_line, mean_of_pieces
+from jaxcreativity.distributions._half_line import half_line, mean_of_pieces, positive
 from jaxcreativity.distributions._parameters import check_order, set_scalars
 from jaxcreativity.distributions.base import BayesDenoiser
 
@@ -74,10 +74,11 @@ class Exponential:
         """`E[x | y]` for `y = x + sigma * noise`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
-        sigma, rate = jnp.asarray(sigma, y.dtype), self.rate.astype(y.dtype)
+        sigma = _checks.noise_level(sigma)
+        sigma, rate = positive(jnp.asarray(sigma, y.dtype)), self.rate.astype(y.dtype)
         slope_at_zero = rate - y[0] / jnp.square(sigma)
         peak = jnp.maximum(y[0] - jnp.square(sigma) * rate, 0.0)
         above = half_line(sigma, slope=jnp.maximum(slope_at_zero, 0.0), extent=jnp.inf)

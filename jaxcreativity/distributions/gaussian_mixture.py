@@ -147,9 +147,11 @@ class GaussianMixtureDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
-        u, variance, spectrum, log_joint = self._terms(y, sigma)
+        # With a singular covariance the limit of no noise is that of a variance which does not underflow.
+        least = jnp.finfo(jnp.result_type(y)).tiny ** 0.25
+        u, variance, spectrum, log_joint = self._terms(y, sigma, least)
         probabilities = _softmax(log_joint)
         means = self.means.reshape(u.shape).astype(u.dtype)
         estimates = means + spectral.apply(spectral.wiener_gain, spectrum, (variance,), u)
@@ -159,14 +161,15 @@ class GaussianMixtureDenoiser:
         """Log-density of `y = x + sigma * noise`, in nats.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         return jax.nn.logsumexp(self._terms(y, sigma)[-1])
 
-    def _terms(self, y, sigma):
+    def _terms(self, y, sigma, least=0.0):
         y = _checks.example("y", y, self.means.shape[1:])
+        sigma = _checks.noise_level(sigma)
         weights, means, spectrum, eigenvalues = jax.tree.map(lambda leaf: leaf.astype(y.dtype), _leaves(self))
-        variance = jnp.square(jnp.asarray(sigma, y.dtype))
+        variance = jnp.square(jnp.maximum(jnp.asarray(sigma, y.dtype), least))
         u = y.reshape(1, -1) - means.reshape(means.shape[0], -1)
         squares = jnp.sum(u * spectral.apply(_inverse, spectrum, (variance,), u), axis=1)
         log_determinants = jnp.sum(jnp.log(2 * jnp.pi * (eigenvalues + variance)), axis=1)

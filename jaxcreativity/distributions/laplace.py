@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions._half_line import half_line, mean_of_pieces
+from jaxcreativity.distributions._half_line import half_line, mean_of_pieces, positive
 from jaxcreativity.distributions._parameters import check_order, set_scalars
 from jaxcreativity.distributions.base import BayesDenoiser
 
@@ -82,10 +82,12 @@ class Laplace:
         """`E[x | y]` for `y = x + sigma * noise`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         sigma, scale, loc = (jnp.asarray(value, y.dtype) for value in (sigma, self.scale, self.loc))
+        sigma = positive(sigma)
         # By symmetry take y >= loc, where the posterior peaks at the soft threshold of y - loc.
         sign = jnp.where(y[0] < loc, -1.0, 1.0).astype(y.dtype)
         u = sign * (y[0] - loc)

@@ -84,9 +84,10 @@ class Ring:
         `c = radius I1(k)/I0(k) y/|y|` with `k = radius |y| / s^2`: the angle is von Mises distributed given `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         radius, width = self.radius.astype(y.dtype), self.width.astype(y.dtype)
         total = jnp.square(width) + jnp.square(jnp.asarray(sigma, y.dtype))
         concentration = radius * _norm(y) / total

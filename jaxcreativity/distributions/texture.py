@@ -119,9 +119,10 @@ class Texture:
         """Wiener filter, gain `S(f) / (S(f) + sigma^2)`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         gain = wiener_gain(self.power_spectrum.astype(y.dtype), jnp.square(jnp.asarray(sigma, y.dtype)))
         return _filter(y[..., 0], gain)[..., None]
 

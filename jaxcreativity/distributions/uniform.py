@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.distributions._half_line import half_line, mean_of_pieces
+from jaxcreativity.distributions._half_line import half_line, mean_of_pieces, positive
 from jaxcreativity.distributions._parameters import check_order, set_scalars
 from jaxcreativity.distributions.base import BayesDenoiser
 
@@ -83,10 +83,12 @@ class Uniform:
         """`E[x | y]` for `y = x + sigma * noise`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         sigma, low, high = (jnp.asarray(value, y.dtype) for value in (sigma, self.low, self.high))
+        sigma = positive(sigma)
         peak = jnp.clip(y[0], low, high)
         variance = jnp.square(sigma)
         above = half_line(sigma, slope=jnp.maximum(low - y[0], 0.0) / variance, extent=high - peak)

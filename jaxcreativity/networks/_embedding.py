@@ -29,7 +29,9 @@ class NoiseEmbedding(nn.Module):
             raise ValueError(f"features must be even and at least 2, got {self.features}")
         sigma = jnp.asarray(sigma)
         frequencies = jnp.geomspace(1.0, self.max_frequency, self.features // 2, dtype=sigma.dtype)
-        phases = frequencies * jnp.log(sigma) / 4
+        phases = (
+            frequencies * jnp.log(jnp.maximum(sigma, jnp.finfo(sigma.dtype).tiny)) / 4
+        )  # the logarithm of 0 has none
         return nn.silu(nn.Dense(self.features)(jnp.concatenate([jnp.sin(phases), jnp.cos(phases)])))
 
 

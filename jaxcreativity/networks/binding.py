@@ -71,9 +71,10 @@ class NetworkDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if y is not floating point, or the module does not return its shape.
+            ValueError: if y is not floating point, sigma is negative or NaN, or the module does not return its shape.
         """
         y = _checks.example("y", y)
+        sigma = _checks.noise_level(sigma)
         sigma = jnp.asarray(sigma, y.dtype)
         c_skip, c_out, c_in = preconditioning(self.prediction, sigma, self.sigma_data, self.scale_input)
         condition = () if self.label is None else (self.label,)

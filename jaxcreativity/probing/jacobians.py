@@ -73,7 +73,8 @@ def jacobian(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLeve
         sigma: noise level, positive.
 
     Raises:
-        ValueError: if `y` is not floating point, the output has another shape, or the denoiser has no derivative.
+        ValueError: if `y` is not floating point, `sigma` is negative or NaN, the output has another shape, or the
+            denoiser has no derivative.
 
     Example:
         >>> operator = jacobian(lambda y, sigma: y / (1 + sigma**2), jnp.ones(3), 1.0)
@@ -81,6 +82,7 @@ def jacobian(denoiser: Denoiser, y: Float[ArrayLike, "*shape"], sigma: NoiseLeve
         ([0.5, 0.0, 0.0], 1.5, 0.0)
     """
     y = _checks.example("y", y)
+    sigma = _checks.noise_level(sigma)
     operator = Jacobian(denoiser, y, jnp.asarray(sigma, y.dtype))
     check_differentiable(lambda y: denoiser(y, operator.sigma), y, type(denoiser).__name__)
     return operator

@@ -209,3 +209,34 @@ def test_singular_covariance_is_denoised_onto_its_support(key):
         np.testing.assert_allclose(x_hat, 0.25 * 2 / (2 + sigma**2) * np.ones(2), atol=1e-5)
     x = np.asarray(draw(target, key, 50))
     np.testing.assert_allclose(x[:, 0], x[:, 1], atol=1e-5)
+
+
+@every_target
+@pytest.mark.parametrize("sigma", [0.0, 1e-25])
+def test_no_noise_at_all_leaves_a_draw_as_it_is(name, sigma, key):
+    """The limit, also where the square of the noise level underflows; and its derivatives are numbers."""
+    target = make(name, np.float32)
+    x = draw(target, key, 16)
+    np.testing.assert_allclose(denoise_batch(target.denoiser(), x, np.float32(sigma)), x, atol=1e-5)  # roundings
+    gradients = jax.grad(lambda d, y: jnp.sum(denoise(d, y, np.float32(sigma))), argnums=(0, 1))(
+        target.denoiser(), x[0]
+    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_singular_components_without_noise(dtype):
+    """Of two lines in the plane, y is projected onto the nearer one."""
+    lines = np.array([np.diag([1.0, 0.0]), np.diag([0.0, 1.0])], dtype)
+    mixture = distributions.GaussianMixture(np.array([0.5, 0.5], dtype), np.zeros((2, 2), dtype), lines)
+    for sigma in (0.0, 1e-25):
+        np.testing.assert_allclose(denoise(mixture.denoiser(), np.array([0.3, 0.1], dtype), sigma), [0.3, 0], atol=1e-6)
+
+
+@pytest.mark.usefixtures("unchecked")
+@every_target
+def test_refuses_what_is_no_noise_level(name):
+    denoiser, y = make(name).denoiser(), jnp.zeros(make(name).shape)
+    for sigma in (-0.1, np.nan):
+        with pytest.raises(ValueError, match="sigma must be at least 0"):
+            denoiser(y, sigma)

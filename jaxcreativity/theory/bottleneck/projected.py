@@ -57,9 +57,10 @@ class ProjectedDenoiser:
         """Estimate `x` from `W y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         data, projection = flatten(self.data.astype(y.dtype)), self.projection.astype(y.dtype)
         # Codes count from the middle of the data, for smaller numbers; the middle cancels.
         middle = jax.lax.stop_gradient(data.mean(axis=0))

@@ -59,9 +59,10 @@ class MixtureProjectedDenoiser:
         """Estimate `x` from `W y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.means.shape[1:])
+        sigma = _checks.noise_level(sigma)
         means, covariances, cross = self._project(y.dtype)
         r = means.shape[1]
         rounding = 8 * jnp.finfo(y.dtype).eps * jnp.trace(covariances, axis1=1, axis2=2)

@@ -56,9 +56,10 @@ class PrototypeDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.centres.shape[1:])
+        sigma = _checks.noise_level(sigma)
         centres = self.centres.astype(y.dtype).reshape(self.centres.shape[0], -1)
         log_weights = jax.nn.log_softmax(self.log_weights.astype(y.dtype))
         return posterior_mean(y.ravel(), centres, sigma, log_weights=log_weights).reshape(y.shape)

@@ -45,8 +45,9 @@ class EmpiricalDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         data = self.data.astype(y.dtype).reshape(self.data.shape[0], -1)
         return posterior_mean(y.ravel(), data, sigma, chunk_size=self.chunk_size).reshape(y.shape)

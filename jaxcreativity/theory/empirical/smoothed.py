@@ -35,9 +35,10 @@ class SmoothedDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point or has another shape.
+            ValueError: if `y` is not floating point or has another shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.perturbations.shape[1:])
+        sigma = _checks.noise_level(sigma)
         shifts = (self.scale * self.perturbations).astype(y.dtype)
         add = lambda total, shift: (total + self.empirical(y + shift, sigma), None)  # noqa: E731
         return jax.lax.scan(add, jnp.zeros_like(y), shifts)[0] / len(shifts)

@@ -22,7 +22,7 @@ def x_gain(values, kept, variance, penalty, time):
         time: gradient-flow time t.
     """
     total = values + variance + penalty
-    return kept * values * _trained(total, time) / total
+    return kept * _divided(values * _trained(total, time), total, 0.0)
 
 
 def noise_gain(values, kept, variance, penalty, time):
@@ -36,11 +36,17 @@ def noise_gain(values, kept, variance, penalty, time):
         time: gradient-flow time t.
     """
     total = values + variance + penalty
-    seen = (values + penalty + variance * (1 - _trained(total, time))) / total
+    left = 1 - _trained(total, time)
+    seen = _divided(values + penalty + variance * left, total, left)
     return kept * seen + (1 - kept)
 
 
 GAINS = {"x": x_gain, "noise": noise_gain}
+
+
+def _divided(part, total, limit):
+    """`part / total`; the limit of no noise where both are 0: a constant entry, or a square that underflows."""
+    return jnp.where(total > 0, part / jnp.where(total > 0, total, 1.0), limit)
 
 
 def _trained(total, time):

@@ -44,7 +44,7 @@ class AffineDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not one floating-point example of this shape.
+            ValueError: if `y` is not one floating-point example of this shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
         matrix, bias = self.at(sigma)
@@ -53,7 +53,7 @@ class AffineDenoiser:
 
     def at(self, sigma: NoiseLevel) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
         """`(A, b)` at the level nearest to `sigma`."""
-        return LevelTable(self.levels, (self.matrices, self.biases)).at(sigma)
+        return LevelTable(self.levels, (self.matrices, self.biases)).at(_checks.noise_level(sigma))
 
 
 def from_denoiser(denoiser: Denoiser, sigmas: Float[ArrayLike, " levels"], shape: tuple[int, ...]) -> AffineDenoiser:

@@ -58,9 +58,11 @@ class LinearDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not one floating-point example of the shape of those that were fitted.
+            ValueError: if `y` is not one floating-point example of the shape of those that were fitted, or `sigma` is
+                negative or NaN.
         """
         y = _checks.example("y", y, self.mean.shape)
+        sigma = _checks.noise_level(sigma)
         gain_at = gain_parameters(self, sigma)
         u = _structures.to_blocks(self.structure, y - self.mean.astype(y.dtype))
         if self.structure == "local":

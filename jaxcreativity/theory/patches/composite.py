@@ -63,9 +63,10 @@ class CompositeDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not a floating-point image of the data's shape.
+            ValueError: if `y` is not a floating-point image of the data's shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         size, counts = self._windows()
         most = group_size(len(self.data), self.chunk_size, math.prod((*size, *counts, y.shape[2])))
         together = CompositeDenoiser._together

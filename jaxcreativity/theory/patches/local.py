@@ -114,9 +114,10 @@ class LocalDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not a floating-point image of the data's shape.
+            ValueError: if `y` is not a floating-point image of the data's shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         if self.equivariant:
             one = functools.partial(LocalDenoiser._equivariant, alone=True)
             together = functools.partial(LocalDenoiser._equivariant, alone=False)

@@ -63,7 +63,7 @@ class MaskedDenoiser:
 
     def masks(self, sigma: NoiseLevel) -> Bool[Array, "d d"]:
         """Row m: the entries in B_m at one noise level."""
-        variance = jnp.square(jnp.asarray(sigma, self.eigenvalues.dtype))
+        variance = jnp.square(jnp.asarray(_checks.noise_level(sigma), self.eigenvalues.dtype))
         gains = wiener_gain(self.eigenvalues, variance)
         W = jnp.abs(jnp.matmul(self.eigenvectors * gains[None], self.eigenvectors.T, precision="highest"))
         variances = jnp.sum(jnp.square(self.eigenvectors) * self.eigenvalues[None], axis=1)
@@ -77,9 +77,10 @@ class MaskedDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not floating point and of an example's shape.
+            ValueError: if `y` is not floating point and of an example's shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         temperature = streaming.as_temperature(sigma, y.dtype)
         mean = functools.partial(_masked_mean, chunk_size=self.chunk_size, batch_size=self.batch_size)
         chunk_size = min(len(self.data), self.chunk_size or _chunk_size(y.size))

@@ -27,7 +27,6 @@ class Provenance:
     candidates: Float[Array, "height width"]
 
 
-@jax.jit
 def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel) -> Provenance:
     """Where each pixel of an equivariant denoiser's output comes from.
 
@@ -41,7 +40,8 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
         sigma: noise level, positive.
 
     Raises:
-        ValueError: if the denoiser is not equivariant or has weights, or `y` has another shape.
+        ValueError: if the denoiser is not equivariant or has weights, `y` has another shape, or `sigma` is negative or
+            NaN.
 
     Example:
         >>> import jax, jax.numpy as jnp, jaxcreativity as jc
@@ -56,6 +56,11 @@ def provenance(denoiser: LocalDenoiser, y: Float[ArrayLike, "height width channe
     if denoiser.weights is not None:
         raise ValueError("provenance counts patches, each once: leave out the denoiser's weights")
     y = _checks.example("y", y, denoiser.data.shape[1:])
+    return _provenance(denoiser, y, _checks.noise_level(sigma))
+
+
+@jax.jit
+def _provenance(denoiser, y, sigma):
     source = denoiser.source(y.dtype)
     queries, keys = denoiser.queries_and_keys()
     if 0 in queries.shape:  # every patch reaches over the border

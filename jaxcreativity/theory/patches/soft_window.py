@@ -62,7 +62,10 @@ class SoftWindowDenoiser:
     def length(self, sigma: NoiseLevel) -> Float[Array, ""]:
         """Length l at one noise level, in pixels."""
         levels = jnp.log(self.sigmas[::-1])
-        return jnp.exp(jnp.interp(jnp.log(jnp.asarray(sigma, levels.dtype)), levels, self.log_lengths[::-1]))
+        sigma = jnp.asarray(_checks.noise_level(sigma), levels.dtype)
+        # Constant beyond the levels: the logarithm of 0 is left out.
+        at = jnp.log(jnp.maximum(sigma, self.sigmas[-1].astype(levels.dtype)))
+        return jnp.exp(jnp.interp(at, levels, self.log_lengths[::-1]))
 
     def __call__(
         self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
@@ -70,9 +73,10 @@ class SoftWindowDenoiser:
         """Estimate `x` from `y`.
 
         Raises:
-            ValueError: if `y` is not a floating-point image of the data's shape.
+            ValueError: if `y` is not a floating-point image of the data's shape, or `sigma` is negative or NaN.
         """
         y = _checks.example("y", y, self.data.shape[1:])
+        sigma = _checks.noise_level(sigma)
         if self.equivariant:
             size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
         else:

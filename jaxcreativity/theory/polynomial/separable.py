@@ -49,7 +49,8 @@ class PolynomialDenoiser:
         """Estimate `x` from `y`; infinite, never NaN, where the polynomial overflows.
 
         Raises:
-            ValueError: if `y` is not one floating-point example of the shape of those that were fitted.
+            ValueError: if `y` is not one floating-point example of the shape of those that were fitted, or `sigma` is
+                negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
         coords = _expansion.evaluate(self.at(sigma), to_coordinates(self, y))
@@ -57,6 +58,7 @@ class PolynomialDenoiser:
 
     def at(self, sigma: NoiseLevel) -> Expansion:
         """The coefficients of every coordinate at one noise level."""
+        sigma = _checks.noise_level(sigma)
         return _expansion.project(self.target, sigma) if self.table is None else self.table.at(sigma)
 
 

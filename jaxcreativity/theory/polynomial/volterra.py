@@ -72,9 +72,11 @@ class VolterraDenoiser:
         """Estimate `x` from `y`; infinite, never NaN, where the polynomial overflows.
 
         Raises:
-            ValueError: if `y` is not one floating-point example of the shape of those that were fitted.
+            ValueError: if `y` is not one floating-point example of the shape of those that were fitted, or `sigma` is
+                negative or NaN.
         """
         y = _checks.example("y", y, self.shape)
+        sigma = _checks.noise_level(sigma)
         dtype = self.scales.dtype
         sigma = jnp.asarray(sigma, dtype)
         level, coefficients = self.at(sigma)
@@ -105,6 +107,7 @@ class VolterraDenoiser:
         gram = gram / (size[:, None] * size[None, :])
         # Unit diagonal; then the least change that lets the factorisation of a matrix of this size succeed.
         diagonal = jnp.sqrt(jnp.diagonal(gram))
+        diagonal = jnp.where(diagonal > 0, diagonal, 1.0)  # what is constant has no variance without noise
         scaled = gram / (diagonal[:, None] * diagonal[None, :])
         jitter = 4 * gram.shape[0] * jnp.finfo(gram.dtype).eps
         factor = jax.scipy.linalg.cho_factor(scaled + jitter * jnp.eye(gram.shape[0], dtype=gram.dtype), lower=True)
