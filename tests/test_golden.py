@@ -15,7 +15,7 @@ GRID = jc.schedules.karras(0.05, 20.0)
 
 def _samples(**options):
     grid = jc.schedules.grid(GRID, 6)
-    return jc.generate(jc.theory.EmpiricalDenoiser(jnp.asarray(X)), jnp.asarray(Z), grid, **options)
+    return jc.generate(jc.theory.empirical.EmpiricalDenoiser(jnp.asarray(X)), jnp.asarray(Z), grid, **options)
 
 
 def _densities():
