@@ -75,9 +75,10 @@ def prepare(config: Config) -> tuple[Config, Setup]:
         config = dataclasses.replace(config, **SMALL)
     check_choices(config, "activations", ACTIVATIONS)
     check_counts(
-        config, "code_sizes", "counts", "widths", "encoder_ranks", "decoder_widths", "rank_codes", "sampler_steps",
+        config, "code_sizes", "widths", "encoder_ranks", "decoder_widths", "rank_codes", "sampler_steps",
         "train_steps", "capacity_steps", "batch_size", "num_images", "image_size",
     )  # fmt: skip
+    check_counts(config, "counts", least=5)  # the hull ratio is of the five nearest
     check_counts(config, "encoder_images", "num_samples", least=12)
     check_noise_levels(config)
     dataset = load(config)
@@ -89,6 +90,10 @@ def prepare(config: Config) -> tuple[Config, Setup]:
     for field in ("code_sizes", "encoder_ranks", "rank_codes"):
         if not any(r < pixels for r in getattr(config, field)):
             raise ValueError(f"--{field.replace('_', '-')} must name a number below {pixels}, that of the pixels")
+    if max(config.encoder_ranks) > pixels:
+        raise ValueError(
+            f"--encoder-ranks must be at most {pixels}, that of the pixels, got {max(config.encoder_ranks)}"
+        )
     config = dataclasses.replace(config, num_images=len(x), image_size=side if side == x.shape[2] else None)
     z = jax.random.normal(jax.random.key(config.seed + 1), (config.num_samples, *x.shape[1:]), x.dtype)
     return config, Setup(x, jnp.asarray(dataset.test[: config.num_samples]), z)

@@ -105,6 +105,8 @@ def test_reports_of_what_was_measured_name_what_failed(tmp_path):
         ({"capacity_steps": 0}, "--capacity-steps must be at least 1, got 0"),
         ({"counts": (4000,)}, "--counts and --encoder-images need at least 4000 training images"),
         ({"code_sizes": (64, 128)}, "--code-sizes must name a number below 64"),
+        ({"counts": (4, 16)}, "--counts must be at least 5, got 4"),
+        ({"encoder_ranks": (1, 65)}, "--encoder-ranks must be at most 64, that of the pixels, got 65"),
         ({"sigma_max": 0.1}, "--sigma-min must be above 0 and below --sigma-max"),
     ],
 )
