@@ -117,10 +117,11 @@ def test_no_noise_at_all_is_the_limit_of_little(case):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("sigma", [-0.5, np.float32(-1e-9), jnp.asarray(-1.0), float("nan")], ids=str)
-def test_refuses_what_is_no_noise_level(case, sigma):
-    with pytest.raises(ValueError, match="sigma must be at least 0"):
-        case.denoiser(jnp.float32)(jnp.zeros(case.shape, jnp.float32), sigma)
+def test_refuses_what_is_no_noise_level(case):
+    denoiser, y = case.denoiser(jnp.float32), jnp.zeros(case.shape, jnp.float32)
+    for sigma in (-0.5, np.float32(-1e-9), jnp.asarray(-1.0), float("nan")):
+        with pytest.raises(ValueError, match="sigma must be at least 0"):
+            denoiser(y, sigma)
 
 
 def test_no_recompilation_for_other_values(case):
