@@ -75,6 +75,7 @@ def test_writes_everything_and_theory_predicts_the_network(tmp_path):
     assert {path.name for path in folder.iterdir()} == expected
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_numbers(tmp_path):
     # The steps between two checkpoints take long enough to be killed in.
     arguments = small(tmp_path, **{"train-steps": 6000})

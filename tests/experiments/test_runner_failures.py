@@ -68,7 +68,7 @@ def report(name):
 
 EXPERIMENT = runner.Experiment(
     "toy", Config, lambda config: (config, None), {n: runner.Part(measure(n), report(n)) for n in ("a", "b")},
-    lambda run, metrics: f"# Toy, {len(metrics['rows'])} rows\n",
+    lambda run, metrics: f"# Toy, {len(metrics['rows'])} rows\n", data=lambda _: (),
 )  # fmt: skip
 
 

@@ -101,6 +101,7 @@ def images():
     return jnp.asarray(data.load("digits").train)
 
 
+@pytest.mark.slow
 def test_trained_linear_autoencoder_is_pca(images):
     """Measured: 1.6 degrees at the lowest level (far more at the highest, where little depends on it), 0.9998."""
     rank = 4

@@ -52,7 +52,11 @@ class AffineDenoiser:
         return estimate.reshape(y.shape).astype(y.dtype)
 
     def at(self, sigma: NoiseLevel) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
-        """`(A, b)` at the level nearest to `sigma`."""
+        """`(A, b)` at the level nearest to `sigma`.
+
+        Raises:
+            ValueError: if `sigma` is known to be negative or NaN.
+        """
         return LevelTable(self.levels, (self.matrices, self.biases)).at(_checks.noise_level(sigma))
 
 

@@ -62,7 +62,11 @@ class MaskedDenoiser:
     relative_to: Scale = _pytree.static(default="row")
 
     def masks(self, sigma: NoiseLevel) -> Bool[Array, "d d"]:
-        """Row m: the entries in B_m at one noise level."""
+        """Row m: the entries in B_m at one noise level.
+
+        Raises:
+            ValueError: if `sigma` is known to be negative or NaN.
+        """
         variance = jnp.square(jnp.asarray(_checks.noise_level(sigma), self.eigenvalues.dtype))
         gains = wiener_gain(self.eigenvalues, variance)
         W = jnp.abs(jnp.matmul(self.eigenvectors * gains[None], self.eigenvectors.T, precision="highest"))

@@ -60,7 +60,11 @@ class SoftWindowDenoiser:
         self._hard()  # checks the rest
 
     def length(self, sigma: NoiseLevel) -> Float[Array, ""]:
-        """Length l at one noise level, in pixels."""
+        """Length l at one noise level, in pixels.
+
+        Raises:
+            ValueError: if `sigma` is known to be negative or NaN.
+        """
         levels = jnp.log(self.sigmas[::-1])
         sigma = jnp.asarray(_checks.noise_level(sigma), levels.dtype)
         # Constant beyond the levels: the logarithm of 0 is left out.

@@ -57,7 +57,11 @@ class PolynomialDenoiser:
         return from_coordinates(self, coords).astype(y.dtype)
 
     def at(self, sigma: NoiseLevel) -> Expansion:
-        """The coefficients of every coordinate at one noise level."""
+        """The coefficients of every coordinate at one noise level.
+
+        Raises:
+            ValueError: if `sigma` is known to be negative or NaN.
+        """
         sigma = _checks.noise_level(sigma)
         return _expansion.project(self.target, sigma) if self.table is None else self.table.at(sigma)
 

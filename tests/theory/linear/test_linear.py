@@ -506,6 +506,7 @@ def peak_memory():
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
+@pytest.mark.slow
 def test_mnist_size_takes_seconds_and_less_than_4_gib(real_dataset):
     images = mnist(real_dataset)
     assert images.shape == (60_000, 28, 28, 1)
