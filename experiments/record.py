@@ -16,8 +16,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 HEAD = """# Results
 
 Written by `make results` from what is in the folders. Each is what its command wrote: `config.json` has all settings,
-`environment.json` an entry for every start, `metrics.json` the numbers behind the tables of `summary.md`, `parts/` and
-`stages/` what was measured, from which `--report-only` draws all again. `make record` runs every command anew.
+`environment.json` an entry for every start, `metrics.json` the numbers behind the tables of `summary.md`, and `parts/`
+what was measured, from which `--report-only` draws all again (stages and trained networks are left out here).
+`make record` runs every command anew.
 
 Seconds are wall time of all starts, whatever else the machine did. A commit that ends in `-dirty` had changed files.
 """
@@ -29,7 +30,7 @@ def overview(results: Path) -> str:
     Args:
         results: folder of the runs' folders and of single `.json` files that say how they were made.
     """
-    runs = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/environment.json"))}
+    runs = {path.parent.name: _entries(path) for path in sorted(results.glob("*/environment.json"))}
     single_files = sorted([*results.glob("*.json"), *results.glob("benchmarks/*.json")])
     singles = {path.relative_to(results): json.loads(path.read_text()) for path in single_files}
     sections = [HEAD, _runs(runs)]
@@ -49,6 +50,13 @@ def main() -> None:
     write_text(RESULTS / "README.md", overview(RESULTS))
 
 
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """An entry for every start. Runs from before there was a log have one, which does not say all."""
+    found = json.loads(path.read_text())
+    unknown = {"started": "–", "command": "not recorded", "seconds": float("nan"), "computed": []}
+    return found if isinstance(found, list) else [unknown | found]
+
+
 def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
     rows = []
     for name, entries in runs.items():
@@ -57,10 +65,10 @@ def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
         rows.append(
             [
                 f"[{name}]({name}/summary.md)",
-                f"`{_command(entries[0])}`",
+                f"`{_command(entries[0])}`" if entries[0]["started"] != "–" else "not recorded",
                 ", ".join(f"`{_short(commit)}`" for commit in commits),
                 ", ".join(devices),
-                f"{sum(entry['seconds'] for entry in entries):.0f}",
+                f"{sum(entry['seconds'] for entry in entries):.0f}".replace("nan", "–"),
                 entries[0]["started"][:10],
             ]
         )

@@ -56,3 +56,7 @@ def test_overview_lists_each_set_of_versions_once(results):
     text = record.overview(results)
     assert text.count("Python 3.11.7, jax 0.10.1") == 1
     assert text.count("Python 3.11.7, jax 0.11.2") == 1
+
+
+def test_overview_is_that_of_the_folders():
+    assert (record.RESULTS / "README.md").read_text() == record.overview(record.RESULTS)
