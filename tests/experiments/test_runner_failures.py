@@ -215,6 +215,8 @@ def test_ctrl_c_says_in_one_line_what_is_kept(tmp_path):
     folder = tmp_path / "toy-digits"
     command = (
         "from tests.experiments.test_runner_failures import *\n"
+        # A shell's background job, which these tests may be part of, ignores the signal, and so would this process.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"sys.argv = ['toy', '--output', {str(tmp_path)!r}, '--fails', 'a/1/wait']\n"
         "runner.main(EXPERIMENT, 'A toy.')"
     )
@@ -225,7 +227,10 @@ def test_ctrl_c_says_in_one_line_what_is_kept(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     kept = f"what was finished is kept in {folder}/, and the same command goes on from there"
     assert (process.returncode, errors) == (130, f"interrupted; {kept}\n")
     assert stored(folder) == {"config.json", "environment.json", "stages/a-0.json"}
