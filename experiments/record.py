@@ -51,10 +51,9 @@ def main() -> None:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """An entry for every start. Runs from before there was a log have one, which does not say all."""
+    """An entry for every start. Runs from before there was a log have one, which lacks command and times."""
     found = json.loads(path.read_text())
-    unknown = {"started": "–", "command": "not recorded", "seconds": float("nan"), "computed": []}
-    return found if isinstance(found, list) else [unknown | found]
+    return found if isinstance(found, list) else [{"computed": [], **found}]
 
 
 def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
@@ -65,11 +64,11 @@ def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
         rows.append(
             [
                 f"[{name}]({name}/summary.md)",
-                f"`{_command(entries[0])}`" if entries[0]["started"] != "–" else "not recorded",
+                f"`{_command(entries[0])}`" if "command" in entries[0] else "not recorded",
                 ", ".join(f"`{_short(commit)}`" for commit in commits),
                 ", ".join(devices),
-                f"{sum(entry['seconds'] for entry in entries):.0f}".replace("nan", "–"),
-                entries[0]["started"][:10],
+                f"{sum(entry['seconds'] for entry in entries):.0f}" if "seconds" in entries[0] else "–",
+                entries[0].get("started", "–")[:10],
             ]
         )
     return table(["folder", "command", "commit", "device", "seconds", "day"], rows) + "\n"

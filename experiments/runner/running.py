@@ -38,7 +38,7 @@ def run(experiment: Experiment, settings: Settings) -> Numbers:
     resolved = dataclasses.replace(resolved, name=_folder_name(experiment, resolved))
     folder = Path(resolved.output) / resolved.name
     chosen = tuple(experiment.parts) if experiment.chosen is None else experiment.chosen(resolved)
-    entry = environment() | ({} if experiment.data is None else {"data": digest(experiment.data(prepared))})
+    entry = environment() | {"data": digest(experiment.data(prepared))}
     files.check_folder(folder, _identity(resolved))
     with _says_what_is_kept(folder), _folder.alone(folder, "choose another --name"):
         check_goes_on(folder, entry)
