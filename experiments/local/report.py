@@ -82,11 +82,10 @@ def _scatter(run: Run, numbers: Numbers) -> None:
     lowest = min(0.0, empirical.min(), els.min())
     axes.plot([lowest, 1], [lowest, 1], color="0.7", linewidth=1)
     axes.scatter(empirical, els, s=14, color=plotting.COLOURS[0])
-    axes.text(0.03, 0.97, "above the line the patch machine\nis nearer to the network", fontsize=8, va="top",
-              transform=axes.transAxes)  # fmt: skip
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
     axes.set_title(
-        f"{_facts(run)}, {run.settings.network};\n{len(els)} noises, ELS with calibrated patch sizes",
+        f"{_facts(run)}, {run.settings.network};\n{len(els)} noises, ELS with calibrated patch sizes\n"
+        "above the line the patch machine is nearer to the network",
         fontsize=9,
     )
     run.save(figure, "scatter.png")
