@@ -1,12 +1,13 @@
 """The folder of a training run: of one process at a time, whole after a kill, and of use when the disk is full."""
 
 import os
-import resource
+import re
 import runpy
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from jaxcreativity import _folder, training
 
+PROJECT = Path(__file__).resolve().parents[2]
 NOISE = np.random.default_rng(0).standard_normal(100_000)  # 0.8 MB, which cannot be compressed
 
 
@@ -64,14 +66,19 @@ def test_system_without_locks_says_so(tmp_path, monkeypatch):
 
 def test_failed_save_keeps_what_is_complete(tmp_path):
     """A limit on the size of a file, which the system enforces as it does the end of a disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     save(tmp_path, 1)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
-        with pytest.raises(OSError, match=rf"a checkpoint could not be written .*{tmp_path} needs 1.1 MB .* are free"):
-            save(tmp_path, 2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    # In a process of its own: the limit is the whole process's, and Orbax's threads may die after the error.
+    code = (
+        "import resource, sys; from tests.training.test_checkpoints import save\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "try: save(sys.argv[1], 2)\n"
+        "except OSError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        cwd=PROJECT, env=os.environ | {"JAX_ENABLE_X64": "1"}, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    assert re.search(rf"a checkpoint could not be written .*{tmp_path} needs 1.1 MB .* are free", done.stdout)
     with training.Checkpoints(tmp_path, {}) as checkpoints:
         restored = checkpoints.restore_latest(state(0))
         np.testing.assert_array_equal(restored["value"], NOISE + 1)
