@@ -121,7 +121,10 @@ def _command(entry: dict[str, Any]) -> str:
 
 def _device(entry: dict[str, Any]) -> str:
     device = entry["device"]
-    return f"{entry['cpu_count']} CPU cores" if device["platform"] == "cpu" else f"{device['count']} {device['kind']}"
+    cores = entry["cpu_count"]
+    return (
+        f"{cores} CPU core{'s'[: cores > 1]}" if device["platform"] == "cpu" else f"{device['count']} {device['kind']}"
+    )
 
 
 def _short(commit: str) -> str:

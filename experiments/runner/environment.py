@@ -30,9 +30,14 @@ def environment() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES if _is_installed(name)},
         "commit": commit(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
-        "cpu_count": os.cpu_count(),
+        "cpu_count": _usable_cores(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
+
+
+def _usable_cores() -> int | None:
+    """CPU cores that this process may use: on a shared machine often fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def check_goes_on(folder: Path, entry: dict[str, Any]) -> None:

@@ -354,3 +354,15 @@ def test_table_is_markdown():
         "| a      |   1.0 |",
         "| longer |  12.5 |",
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system does not bind processes to cores")
+def test_the_environment_counts_the_cores_that_the_process_may_use():
+    environment.environment()  # JAX's own threads are started
+    usable = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(usable)})
+        assert environment.environment()["cpu_count"] == 1
+    finally:
+        os.sched_setaffinity(0, usable)
+    assert environment.environment()["cpu_count"] == len(usable)
