@@ -13,7 +13,20 @@ import pytest
 from tests import golden
 from tests.registry import CASES
 
-pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
+# Without jit each of their many steps is a program to compile.
+SLOW_WITHOUT_JIT = {
+    "polynomial-pixel", "polynomial-patch", "polynomial-pca", "polynomial-joint", "soft-window-ELS", "ELS-broken",
+}  # fmt: skip
+assert {case.name for case in CASES} > SLOW_WITHOUT_JIT
+
+
+def pytest_generate_tests(metafunc):
+    slow = SLOW_WITHOUT_JIT if metafunc.function is test_jit_agrees_with_eager else {}
+    metafunc.parametrize(
+        "case",
+        [pytest.param(case, marks=[pytest.mark.slow] if case.name in slow else [], id=str(case)) for case in CASES],
+    )
+
 
 SIGMAS = np.geomspace(1e-4, 1e3, 8)
 BATCH = len(SIGMAS) ** 2

@@ -137,7 +137,7 @@ def test_a_hull_of_fewer_different_images_than_vertices(digits):
     np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-2)
 
 
-@pytest.mark.parametrize(("shifts", "flips"), [(0, True), (1, True)])
+@pytest.mark.parametrize(("shifts", "flips"), [pytest.param(0, True, marks=pytest.mark.slow), (1, True)])
 def test_moved_copies_are_memorised_where_moves_are_searched(shifts, flips):
     train, held_out = np.concatenate([DIGITS[:60], nearly(DIGITS[:20])]), DIGITS[100:120]
     moved = DIGITS[:30]

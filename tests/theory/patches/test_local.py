@@ -87,20 +87,6 @@ def test_does_not_depend_on_chunks(digits, mode, chunk_size):
     np.testing.assert_allclose(apply(LocalDenoiser(x, 5, chunk_size=chunk_size, **mode), y, 0.4), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("mode", [MODES["ELS-broken"], pytest.param(MODES["ELS-circular"], marks=slow)], ids=str)
-@pytest.mark.parametrize("size", [700, pytest.param(1, marks=slow)])
-def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
-    """Of several columns, not a divisor of their number, and of one; coarse and refined."""
-    x = digits[:6, :, 1:]
-    y = noisy(x[0], 0.4)
-    results = lambda: [apply(LocalDenoiser(x, 3, **mode), y, sigma) for sigma in (1.0, 1e-3)]  # noqa: E731
-    expected = results()
-    for name in ("SMALL", "LARGE"):
-        monkeypatch.setattr(f"jaxcreativity.theory.patches._posterior.{name}", size)
-    jax.clear_caches()
-    np.testing.assert_allclose(results(), expected, atol=1e-12)
-
-
 @pytest.mark.parametrize("group_size", [1, pytest.param(2, marks=slow)])
 def test_batches_are_examples_one_by_one(digits, monkeypatch, group_size):
     """Values and gradients, where examples are computed alone and where in groups; sigma is batched as well."""
@@ -329,3 +315,20 @@ def test_bad_data_and_query():
     denoiser = LocalDenoiser(np.zeros((6, 8, 7, 1)), 3, **MODES["LS-zero"])
     with pytest.raises(ValueError, match=r"y must have shape \(8, 7, 1\), got \(8, 8, 1\)"):
         denoiser(np.zeros((8, 8, 1)), 0.5)
+
+
+@pytest.mark.parametrize("mode", [MODES["ELS-broken"], pytest.param(MODES["ELS-circular"], marks=slow)], ids=str)
+@pytest.mark.parametrize("size", [700, pytest.param(1, marks=slow)])
+def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
+    """Of several columns, not a divisor of their number, and of one; coarse and refined.
+
+    The last test here: it throws away the compiled programs that the others share.
+    """
+    x = digits[:6, :, 1:]
+    y = noisy(x[0], 0.4)
+    results = lambda: [apply(LocalDenoiser(x, 3, **mode), y, sigma) for sigma in (1.0, 1e-3)]  # noqa: E731
+    expected = results()
+    for name in ("SMALL", "LARGE"):
+        monkeypatch.setattr(f"jaxcreativity.theory.patches._posterior.{name}", size)
+    jax.clear_caches()
+    np.testing.assert_allclose(results(), expected, atol=1e-12)
