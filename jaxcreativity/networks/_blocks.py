@@ -59,7 +59,8 @@ class ResidualBlock(nn.Module):
         if self.normalisation == "none":
             return h
         if self.normalisation == "group":
-            return nn.GroupNorm(num_groups=self.groups, use_bias=self.bias)(h)
+            # Flax would take the first axis, the rows, for that of a batch.
+            return nn.GroupNorm(num_groups=self.groups, use_bias=self.bias, reduction_axes=(0, 1, 2))(h)
         return nn.LayerNorm(use_bias=self.bias)(h)
 
 

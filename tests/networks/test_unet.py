@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxcreativity import networks
+from tests.networks import brute_unet
 from tests.networks.test_convolutional import random_network
 
 apply = jax.jit(lambda network, y, sigma: network(y, sigma))
@@ -26,6 +27,31 @@ def along_a_line(network, num_nodes, reach):
     values = np.asarray(apply_all(in_float64(network), y)).reshape(num_nodes, -1)
     coefficients = np.abs(np.polynomial.chebyshev.chebfit(nodes, values, num_nodes - 1)).max(axis=1)
     return coefficients / coefficients.max()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"normalisation": "group", "groups": 2, "attention": "lowest", "bottleneck": 3, "num_classes": 3},
+        {"widths": (4, 6, 4), "padding": "circular", "downsampling": "max", "skips": (1,), "normalisation": "layer"},
+        {"padding": "reflect", "downsampling": "strided", "skips": "none", "coordinates": True, "attention": "all"},
+        {"activation": "quadratic", "bias": False, "bottleneck": 2, "kernel_size": 5, "normalisation": "group"},
+        {"activation": "relu", "time_conditioning": False, "attention": "lowest", "bias": False},
+    ],
+    ids=lambda fields: "-".join(map(str, fields.values())),
+)
+def test_is_its_definition_in_numpy(fields):
+    """With random parameters in all places: as it begins, a network's last convolution is zero."""
+    module = networks.UNet((4, 6), embedding_features=8).clone(**{"groups": 2} | fields)
+    shape, label = (8, 12, 2), 2 if module.num_classes else None
+    rng = np.random.default_rng(0)
+    begun = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, float), 0.7, label)
+    parameters = jax.tree.map(lambda leaf: 0.4 * rng.standard_normal(leaf.shape), begun)
+    y = rng.standard_normal(shape)
+    for sigma in (0.7, 3.0):
+        expected = brute_unet.unet(module, parameters["params"], y, sigma, label)
+        got = jax.jit(module.apply)(parameters, y, sigma, label)
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max())
 
 
 def test_quadratic_units_make_a_polynomial_of_the_stated_degree():

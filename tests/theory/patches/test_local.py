@@ -125,6 +125,16 @@ def test_quick_means_fall_back_where_weights_overflow(digits, monkeypatch):
     assert np.isfinite(quick(u, np.float32(30.0))).all()
 
 
+def test_quick_means_fall_back_where_weights_underflow(digits):
+    """All near `y` is an image of hardly any weight: 2^-126, the least that the quick exponential gives, is no less."""
+    x = np.concatenate([digits[:1], digits[1:6] + 8.0]).astype(np.float32)
+    some = LocalDenoiser(x, 3, weights=np.float32([1e-36, 1, 1, 1, 1, 1]), **MODES["ELS-interior"])
+    y, sigma = x[0], np.float32(np.sqrt(0.5))  # energies of 0 and of more than 324 at a temperature of 1
+    np.testing.assert_allclose(
+        apply(some, y, sigma), apply(LocalDenoiser(x[:1], 3, **MODES["ELS-interior"]), y, sigma), atol=1e-4
+    )
+
+
 @pytest.mark.parametrize("k", [7, pytest.param(17, marks=slow)])
 @pytest.mark.parametrize("refined", [True, pytest.param(False, marks=slow)])
 def test_float32_at_small_sigma(real_dataset, monkeypatch, k, refined):
@@ -144,6 +154,19 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, refined):
         got = np.asarray(compute(y))[tuple(np.transpose(pixels))]
         errors.append(np.abs(got - posterior_means(x, y, k, float(sigma), pixels, **mode)).max())
     assert (max(errors) < 1e-4) == refined, errors
+
+
+def test_float32_is_refined_before_rounding_shows(digits):
+    """At `2 sigma^2` of 3e-4 of a patch's square: refined, the largest error is 1e-5; by expanded squares 1.6e-4."""
+    x = digits[:40].astype(np.float32)
+    x[1::2] = 0.8 * x[::2] + 0.2 * np.roll(x[::2], 1, axis=0)  # two of a kind
+    denoiser = LocalDenoiser(x, 3, **MODES["ELS-interior"])
+    sigma = np.float32(np.sqrt(3e-4 * 9 * np.square(x - x.mean()).mean() / 2))
+    pixels = [(i, j) for i in range(8) for j in range(8)]
+    for a in range(0, 20, 4):
+        y = 0.5 * (x[a] + x[a + 1])
+        expected = posterior_means(x, y, 3, float(sigma), pixels, **MODES["ELS-interior"])
+        np.testing.assert_allclose(apply(denoiser, y, sigma).reshape(-1, 1), expected, atol=4e-5)
 
 
 @pytest.mark.parametrize(("precision", "bits"), [("tensorfloat32", 10), ("bfloat16", 7)])

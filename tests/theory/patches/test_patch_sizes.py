@@ -1,12 +1,16 @@
 """Patch sizes: one for each level, found against a network, and predicted without one."""
 
+import itertools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxcreativity import schedules
 from jaxcreativity.theory.patches import LocalDenoiser, by_level, calibrate, predicted_patch_sizes
 from jaxcreativity.theory.patches.patch_sizes import response_energy, smallest_window
+from tests.theory.patches.brute_patches import posterior_means
 
 GRID = schedules.grid(schedules.log_linear(0.1, 4.0), 3)
 LS = {"equivariant": False, "boundary": "zero"}
@@ -36,6 +40,26 @@ def test_calibration_finds_the_sizes_of_a_patch_machine(digits):
     assert calibration.patch_sizes == (5, 3, 1)
     np.testing.assert_allclose(np.diag(np.asarray(calibration.errors)[:, ::-1]), 0, atol=1e-20)
     assert (np.sort(calibration.errors, axis=1)[:, 1] > 1e-6).all()
+
+
+def test_calibration_measures_errors_on_the_networks_own_states(digits):
+    """A network that is no patch machine, so that no error is zero: states and errors by the definition, in NumPy."""
+    x, pixels = digits[:12], [(i, j) for i in range(8) for j in range(8)]
+    network = lambda y, sigma: (y + 0.3 * jnp.roll(y, 1, axis=0)) / (1.3 + sigma**2)  # noqa: E731
+    zs = np.random.default_rng(1).standard_normal((2, *x.shape[1:]))
+    expected = np.zeros((3, 2))
+    for z in zs:
+        levels = np.asarray(GRID)
+        y = levels[0] * z
+        for level, (sigma, following) in enumerate(itertools.pairwise(levels)):
+            estimate = (y + 0.3 * np.roll(y, 1, axis=0)) / (1.3 + sigma**2)
+            for candidate, k in enumerate((1, 5)):
+                patch_machine = posterior_means(x, y, k, sigma, pixels, **LS).reshape(y.shape)
+                expected[level, candidate] += np.square(patch_machine - estimate).mean() / len(zs)
+            y = estimate + following / sigma * (y - estimate)
+    found = calibrate(network, x, GRID, (1, 5), jnp.asarray(zs), batch_size=1, **LS)
+    np.testing.assert_allclose(found.errors, expected, rtol=1e-8)
+    assert found.patch_sizes == tuple((1, 5)[i] for i in expected.argmin(axis=1))
 
 
 def test_plain_functions_take_a_networks_place(digits):
