@@ -8,8 +8,8 @@ Each worker has a copy of the project. A mutant is killed if a test of its group
 without it; what no test notices survives, and is printed. results/mutation.json holds the outcome of all groups.
 
 Changed are arithmetic, comparisons, conditions, numbers and reductions in the code that computes; not annotations,
-defaults of arguments, decorators, and what only words an error. `EQUIVALENT` names mutants that no test can notice,
-with the reason.
+defaults of arguments, decorators, and what only words an error. tests/equivalent_mutants.toml lists those that no test
+can notice, with the reason; they are not tried.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+import tomllib
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -48,17 +49,24 @@ CORE = {
         ["_numerics/posterior.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
         ["_numerics", "theory/empirical"],
     ),
-    "patches": (["theory/patches/_posterior.py", "theory/patches/calibration.py"], ["theory/patches"]),
+    "patches": (
+        ["theory/patches/_posterior.py", "theory/patches/local.py", "theory/patches/calibration.py"],
+        ["theory/patches"],
+    ),
     "polynomials": (
         ["theory/polynomial/_moments.py", "theory/polynomial/maps.py", "theory/polynomial/separable.py"],
         ["theory/polynomial"],
     ),
-    "unet": (["networks/unet.py", "networks/_blocks.py"], ["networks/test_unet.py"]),
+    "unet": (["networks/unet.py", "networks/_blocks.py"], ["networks/test_unet.py", "networks/test_convolutional.py"]),
 }
 """Group -> files of the package, and the tests that must notice."""
 
-EQUIVALENT: dict[str, str] = {}
-"""Name of a mutant -> why no test can notice it."""
+EQUIVALENT = {
+    (entry["file"], line): entry["why"]
+    for entry in tomllib.loads(Path(__file__).with_name("equivalent_mutants.toml").read_text())["equivalent"]
+    for line in entry["lines"]
+}
+"""File and changed line of a mutant -> why no test can notice it."""
 
 SWAPPED_OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.Pow: "*", ast.FloorDiv: "*"}
 NEGATED = {
@@ -80,11 +88,17 @@ class Mutant(NamedTuple):
     end: int
     old: str
     new: str
+    changed: str  # the line as it becomes, or several lines in one
 
     @property
     def name(self) -> str:
         """Unique while the file does not change."""
         return f"{self.file}:{self.line}:{self.start}: {self.old} -> {self.new}"
+
+    @property
+    def is_equivalent(self) -> bool:
+        """Whether it is known that no test can notice it."""
+        return (self.file, self.changed) in EQUIVALENT
 
 
 def mutants(file: str) -> list[Mutant]:
@@ -96,10 +110,16 @@ def mutants(file: str) -> list[Mutant]:
     encoded = source.encode()
     span = lambda node: (lines[node.lineno - 1] + node.col_offset, lines[node.end_lineno - 1] + node.end_col_offset)  # noqa: E731
     text = lambda node: encoded[slice(*span(node))].decode()  # noqa: E731
-    found = []
-    for node in _code(ast.parse(source)):
-        found += [Mutant(file, node.lineno, *span(node), text(node), new) for new in _changes(node, text)]
-    return found
+
+    def changed(node, new):
+        (start, end), (before, after) = (lines[node.lineno - 1], lines[node.end_lineno]), span(node)
+        return " ".join((encoded[start:before].decode() + new + encoded[after:end].decode()).split())
+
+    return [
+        Mutant(file, node.lineno, *span(node), text(node), new, changed(node, new))
+        for node in _code(ast.parse(source))
+        for new in _changes(node, text)
+    ]
 
 
 def _code(tree: ast.AST) -> Iterator[ast.AST]:
@@ -158,7 +178,14 @@ def run(groups: list[str], workers: int) -> list[dict[str, Any]]:
         for file in files:
             version = hashlib.sha256((PROJECT / "jaxcreativity" / file).read_bytes()).hexdigest()[:8]
             for mutant in mutants(file):
-                entry = {"id": f"{version} {mutant.name}", "group": group, "mutant": mutant.name}
+                if mutant.is_equivalent:
+                    continue
+                entry = {
+                    "id": f"{version} {mutant.name}",
+                    "group": group,
+                    "mutant": mutant.name,
+                    "changed": mutant.changed,
+                }
                 kept = done.get(entry["id"])
                 if kept and kept["outcome"] != "survived":  # new tests may notice what survived
                     outcomes.append(kept)
@@ -241,17 +268,16 @@ def _time_without(tree: Path, tests: list[str]) -> float:
 
 def summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     """Counts by group, and the survivors."""
-    viable = [entry for entry in outcomes if entry["mutant"] not in EQUIVALENT]
-    survivors = [entry["mutant"] for entry in viable if entry["outcome"] == "survived"]
+    survivors = [entry["mutant"] for entry in outcomes if entry["outcome"] == "survived"]
     groups = {
         group: {
-            "mutants": sum(entry["group"] == group for entry in viable),
-            "survived": sum(entry["group"] == group and entry["outcome"] == "survived" for entry in viable),
+            "mutants": sum(entry["group"] == group for entry in outcomes),
+            "survived": sum(entry["group"] == group and entry["outcome"] == "survived" for entry in outcomes),
         }
-        for group in dict.fromkeys(entry["group"] for entry in viable)
+        for group in dict.fromkeys(entry["group"] for entry in outcomes)
     }
-    share = len(survivors) / max(1, len(viable))
-    return {"groups": groups, "share_survived": share, "survivors": survivors, "equivalent": EQUIVALENT}
+    share = len(survivors) / max(1, len(outcomes))
+    return {"groups": groups, "share_survived": share, "survivors": survivors, "equivalent": len(EQUIVALENT)}
 
 
 def main() -> None:
@@ -263,7 +289,8 @@ def main() -> None:
     arguments = parser.parse_args()
     groups = arguments.groups or list(CORE)
     if arguments.list:
-        print("\n".join(mutant.name for group in groups for file in CORE[group][0] for mutant in mutants(file)))
+        for mutant in (mutant for group in groups for file in CORE[group][0] for mutant in mutants(file)):
+            print(f"{mutant.name:60}  {'equivalent: ' if mutant.is_equivalent else ''}{mutant.changed}")
         return
     os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROJECT / ".pytest_cache" / "xla")

@@ -87,6 +87,37 @@ def test_constant_images_give_zero_unless_equal(pair, dtype, value):
         assert np.isfinite(metrics.r_squared(flat, a))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [0.5, -1.0])
+def test_constant_images_are_equal_to_within_four_units_in_the_last_place(dtype, value):
+    flat = np.full(SHAPE, value, dtype)
+    for units, is_equal in ((3, 1), (5, 0)):
+        moved = flat * dtype(1 + units * np.finfo(dtype).eps)
+        for a, b in ((flat, moved), (moved, flat)):
+            assert metrics.pearson(a, b) == metrics.r_squared(a, b) == is_equal
+    one_pixel = flat.copy()
+    one_pixel[1, 2, 0] += 1
+    assert metrics.r_squared(one_pixel, flat) == 0
+    # And constant to within four.
+    steps = np.arange(flat.size).reshape(SHAPE) % 2
+    for units in (3, 5):
+        rising = flat * (1 + units * dtype(np.finfo(dtype).eps) * steps).astype(dtype)
+        assert metrics.pearson(rising, steps.astype(dtype)) == pytest.approx(np.sign(value) * (units == 5))
+
+
+def test_an_image_that_is_brightest_at_its_first_pixel(pair):
+    a, b = (np.sort(x.ravel())[::-1].reshape(SHAPE) for x in pair)
+    np.testing.assert_allclose(metrics.pearson(a, b), scipy.stats.pearsonr(a.ravel(), b.ravel()).statistic, rtol=1e-12)
+    np.testing.assert_allclose(metrics.r_squared(a, b), r2_score(b.ravel(), a.ravel()), rtol=1e-12)
+
+
+def test_correlations_stay_within_one():
+    """Rounding alone takes some of these to 1 + 1e-7."""
+    x = np.random.default_rng(2).normal(size=(500, 7)).astype(np.float32)
+    assert np.abs(jax.vmap(metrics.pearson)(x, 3 * x)).max() <= 1
+    assert np.abs(jax.vmap(metrics.pearson)(x, -3 * x)).max() <= 1
+
+
 def test_one_pixel_is_a_constant_image():
     assert metrics.pearson(np.ones((1, 1)), np.ones((1, 1))) == 1
     assert metrics.r_squared(np.zeros((1, 1)), np.ones((1, 1))) == 0
