@@ -138,6 +138,12 @@ def test_every_field_does_what_it_says_to_the_parameters():
         assert any(name in path for path in shapes(base.clone(normalisation=normalisation)))
 
 
+def test_sides_need_be_halved_once_for_every_scale_but_one():
+    assert [networks.UNet((4,) * scales).factor for scales in (1, 2, 3, 4)] == [1, 2, 4, 8]
+    assert shapes(networks.UNet((4,)), (5, 7, 1))
+    assert shapes(networks.UNet((4, 4, 4)), (4, 12, 1))
+
+
 def test_upsampling_and_pooling_undo_each_other():
     from jaxcreativity.networks.unet import _upsample
 
