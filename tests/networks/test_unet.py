@@ -155,6 +155,27 @@ def test_upsampling_and_pooling_undo_each_other():
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
+    ("shape", "advice"),
+    [
+        ((6, 8, 1), "4x8 or 8x12"), ((8, 6, 1), "8x4 or 12x8"), ((7, 9, 1), "4x8 or 8x12"), ((2, 2, 1), "4x4 or 8x8"),
+    ],
+)  # fmt: skip
+def test_sides_that_cannot_be_halved_are_refused_with_those_near(shape, advice):
+    with pytest.raises(ValueError, match=f"multiples of 4.*{advice} would do"):
+        shapes(networks.UNet((4, 4, 4)), shape)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_reflect_padding_looks_at_the_shorter_side():
+    module = networks.UNet((4, 4), padding="reflect", kernel_size=5)
+    assert shapes(module, (6, 12, 1))
+    for shape in ((4, 12, 1), (12, 4, 1)):
+        with pytest.raises(ValueError, match="needs more than 2 pixels a side at the lowest scale, got 2"):
+            shapes(module, shape)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"widths": (4, 4, 4, 4)}, r"multiples of 8, got \(12, 12, 1\); 8x8 or 16x16 would do"),
