@@ -77,10 +77,12 @@ def test_heun_is_karras_algorithm_1():
 
 @pytest.mark.parametrize("method", ["ddim", "heun"])
 def test_sample_is_the_end_of_the_trajectory(method):
-    states = jit_trajectory(EMPIRICAL, Z, SIGMAS, method=method)
-    assert states.shape == (4, 2)
+    sigmas = np.array([3.0, 2.0, 1.2, 0.5, 0.0])
+    states = jit_trajectory(EMPIRICAL, Z, sigmas, method=method)
+    assert states.shape == (5, 2)
+    np.testing.assert_allclose(states[-1], denoise(states[-2], 0.5), atol=1e-14)
     for options in ({}, {"unroll": True}, {"remat": True}):
-        np.testing.assert_allclose(jit_sample(EMPIRICAL, Z, SIGMAS, method=method, **options), states[-1], atol=1e-14)
+        np.testing.assert_allclose(jit_sample(EMPIRICAL, Z, sigmas, method=method, **options), states[-1], atol=1e-14)
 
 
 def test_one_step_is_the_denoiser():
