@@ -80,7 +80,7 @@ def test_sample_is_the_end_of_the_trajectory(method):
     sigmas = np.array([3.0, 2.0, 1.2, 0.5, 0.0])
     states = jit_trajectory(EMPIRICAL, Z, sigmas, method=method)
     assert states.shape == (5, 2)
-    np.testing.assert_allclose(states[-1], denoise(states[-2], 0.5), atol=1e-14)
+    np.testing.assert_allclose(states[-1], denoise(np.asarray(states[-2]), 0.5), atol=1e-14)
     for options in ({}, {"unroll": True}, {"remat": True}):
         np.testing.assert_allclose(jit_sample(EMPIRICAL, Z, sigmas, method=method, **options), states[-1], atol=1e-14)
 
