@@ -14,6 +14,7 @@ that no test can notice, with the reason; they are not tried.
 
 import argparse
 import ast
+import functools
 import hashlib
 import importlib
 import json
@@ -203,24 +204,23 @@ def run(groups: list[str], workers: int) -> list[dict[str, Any]]:
                 else:
                     jobs.append((entry, mutant, tests))
     with tempfile.TemporaryDirectory() as folder:
-        trees = [Path(folder) / str(worker) for worker in range(workers)]
-        for tree in trees:
+        as_it_is, *trees = (Path(folder) / str(number) for number in range(1 + workers))
+        for tree in (as_it_is, *trees):
             kept_out = shutil.ignore_patterns(".git", ".venv", "build", "dist", "runs", "results", ".pytest_cache")
             shutil.copytree(PROJECT, tree, ignore=kept_out)
-        limits = {
-            group: 60 + 10 * _time_without(trees[0], CORE[group][1]) for group in {job[0]["group"] for job in jobs}
-        }
+        limit = functools.cache(lambda group: 60 + 10 * _time_without(as_it_is, CORE[group][1]))
         running: dict[int, tuple] = {}
         free = list(trees)
         while jobs or running:
             while jobs and free:
                 entry, mutant, tests = jobs.pop(0)
                 tree = free.pop()
+                limit(entry["group"])  # tests that fail without a mutant end the pass
                 running[_start(tree, mutant, tests)] = (entry, mutant, tree, time.monotonic())
             time.sleep(0.05)
             for pid, (entry, mutant, tree, began) in list(running.items()):
                 ended, status = os.waitpid(pid, os.WNOHANG)
-                late = time.monotonic() - began > limits[entry["group"]]
+                late = time.monotonic() - began > limit(entry["group"])
                 if not ended and not late:
                     continue
                 if not ended:
