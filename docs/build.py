@@ -7,6 +7,7 @@ the notebooks, executed.
 
 import hashlib
 import importlib
+import importlib.metadata
 import inspect
 import logging
 import pkgutil
@@ -52,12 +53,12 @@ def api_page(module) -> str:
 
 
 def execute(notebook: Path) -> None:
-    """Writes a notebook with its outputs as a page; taken from the cache if neither it nor the package has changed."""
+    """Writes a notebook with its outputs as a page; from the cache if it, the package and all versions are the same."""
     import nbformat
     from nbclient import NotebookClient
     from nbconvert import MarkdownExporter
 
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted((d.name, d.version) for d in importlib.metadata.distributions())).encode())
     for path in [notebook, *sorted((PROJECT / "jaxcreativity").rglob("*.py"))]:
         digest.update(path.read_bytes())
     cached = CACHE / f"{notebook.stem}-{digest.hexdigest()[:16]}"

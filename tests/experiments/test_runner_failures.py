@@ -211,6 +211,17 @@ def test_ctrl_c_before_anything_is_written(monkeypatch, tmp_path, capsys):
     assert not (tmp_path / "runs" / "toy-digits").exists()
 
 
+def test_ctrl_c_while_modules_are_imported(tmp_path):
+    """Sent by what takes the place of a module that takes seconds to import."""
+    interrupts = "signal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
+    (tmp_path / "jax.py").write_text("import signal\n" + interrupts)
+    environment = os.environ | {"PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-m", "experiments.compare"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == "interrupted; nothing was written\n"
+    assert done.returncode == -signal.SIGINT
+
+
 def test_ctrl_c_says_in_one_line_what_is_kept(tmp_path):
     folder = tmp_path / "toy-digits"
     command = (
