@@ -85,6 +85,11 @@ def test_sample_is_the_end_of_the_trajectory(method):
         np.testing.assert_allclose(jit_sample(EMPIRICAL, Z, sigmas, method=method, **options), states[-1], atol=1e-14)
 
 
+def test_one_infinite_entry_is_a_diverged_sample():
+    assert sampling.diverged(jnp.array([[0.0, -jnp.inf], [1.0, 2.0]]))
+    assert not sampling.diverged(jnp.ones((2, 2)))
+
+
 def test_one_step_is_the_denoiser():
     got = jit_sample(EMPIRICAL, Z, np.array([3.0, 0.0]))
     np.testing.assert_allclose(got, denoise(3.0 * Z, 3.0), atol=1e-14)
