@@ -120,11 +120,10 @@ def _command(entry: dict[str, Any]) -> str:
 
 
 def _device(entry: dict[str, Any]) -> str:
-    device = entry["device"]
-    cores = entry["cpu_count"]
-    return (
-        f"{cores} CPU core{'s'[: cores > 1]}" if device["platform"] == "cpu" else f"{device['count']} {device['kind']}"
-    )
+    device, cores, precision = entry["device"], entry["cpu_count"], entry.get("matmul_precision")
+    if device["platform"] == "cpu":
+        return f"{cores} CPU core{'s'[: cores > 1]}"
+    return f"{device['count']} {device['kind']}" + (f", matmul precision {precision}" if precision else "")
 
 
 def _short(commit: str) -> str:

@@ -21,7 +21,10 @@ PACKAGES = ("jaxcreativity", *NUMERICAL, "orbax-checkpoint", "pillow")
 
 
 def environment() -> dict[str, Any]:
-    """Command, versions, commit, device and time of this process, and how busy the machine is (over one minute)."""
+    """Command, versions, commit, device and time of this process, and how busy the machine is (over one minute).
+
+    `matmul_precision` is JAX's setting for products in float32; null is the device's own, TF32 on NVIDIA GPUs.
+    """
     device = jax.devices()[0]
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -30,6 +33,7 @@ def environment() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES if _is_installed(name)},
         "commit": commit(),
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "matmul_precision": jax.config.jax_default_matmul_precision,
         "cpu_count": _usable_cores(),
         "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }

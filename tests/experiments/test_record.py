@@ -22,8 +22,9 @@ def results(tmp_path):
     later = ENTRY | {"started": "2026-01-03T00:00:00Z", "commit": "f" * 40, "seconds": 5.0, "computed": ["probe (4 s)"]}
     drawn = ENTRY | {"commit": "e" * 40, "computed": [], "seconds": 1.0}
     gpu = ENTRY | {"device": {"platform": "gpu", "kind": "H100", "count": 4}, "packages": {"jax": "0.11.2"}}
+    exact = gpu | {"matmul_precision": "highest"}
     speed = ENTRY | {"command": "python -m benchmarks.local", "tables": {"speed": [{"k": 3, "seconds": 1.2345}]}}
-    for name, entries in (("a", [ENTRY]), ("b", [ENTRY, later, drawn]), ("c", [gpu])):
+    for name, entries in (("a", [ENTRY]), ("b", [ENTRY, later, drawn]), ("c", [gpu]), ("d", [exact])):
         (tmp_path / name).mkdir()
         (tmp_path / name / "environment.json").write_text(json.dumps(entries))
     (tmp_path / "benchmarks").mkdir()
@@ -41,6 +42,7 @@ def test_overview_says_how_each_folder_was_made(results):
     # Of three starts, those that computed something; the time of all.
     assert cells["[b](b/summary.md)"] == [command, "`0123456-dirty`, `fffffff`", "2 CPU cores", "16", "2026-01-02"]
     assert cells["[c](c/summary.md)"][2] == "4 H100"
+    assert cells["[d](d/summary.md)"][2] == "4 H100, matmul precision highest"
     assert cells["[benchmarks/local.json](benchmarks/local.json)"][0] == "`python -m benchmarks.local`"
     assert cells["3"] == ["1.23"]
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import jax
 import pytest
 from matplotlib.figure import Figure
 
@@ -366,3 +367,9 @@ def test_the_environment_counts_the_cores_that_the_process_may_use():
     finally:
         os.sched_setaffinity(0, usable)
     assert environment.environment()["cpu_count"] == len(usable)
+
+
+def test_the_environment_says_how_precise_products_are():
+    assert environment.environment()["matmul_precision"] is None
+    with jax.default_matmul_precision("highest"):
+        assert environment.environment()["matmul_precision"] == "highest"
