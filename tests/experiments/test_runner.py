@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import jax
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
