@@ -30,7 +30,7 @@ def overview(results: Path) -> str:
     Args:
         results: folder of the runs' folders and of single `.json` files that say how they were made.
     """
-    runs = {path.parent.name: _entries(path) for path in sorted(results.glob("*/environment.json"))}
+    runs = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/environment.json"))}
     single_files = sorted([*results.glob("*.json"), *results.glob("benchmarks/*.json")])
     singles = {path.relative_to(results): json.loads(path.read_text()) for path in single_files}
     sections = [HEAD, _runs(runs)]
@@ -50,12 +50,6 @@ def main() -> None:
     write_text(RESULTS / "README.md", overview(RESULTS))
 
 
-def _entries(path: Path) -> list[dict[str, Any]]:
-    """An entry for every start. Runs from before there was a log have one, which lacks command and times."""
-    found = json.loads(path.read_text())
-    return found if isinstance(found, list) else [{"computed": [], **found}]
-
-
 def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
     rows = []
     for name, entries in runs.items():
@@ -64,11 +58,11 @@ def _runs(runs: dict[str, list[dict[str, Any]]]) -> str:
         rows.append(
             [
                 f"[{name}]({name}/summary.md)",
-                f"`{_command(entries[0])}`" if "command" in entries[0] else "not recorded",
+                f"`{_command(entries[0])}`",
                 ", ".join(f"`{_short(commit)}`" for commit in commits),
-                ", ".join(devices),
-                f"{sum(entry['seconds'] for entry in entries):.0f}" if "seconds" in entries[0] else "–",
-                entries[0].get("started", "–")[:10],
+                ", then ".join(devices),
+                f"{sum(entry['seconds'] for entry in entries):.0f}",
+                entries[0]["started"][:10],
             ]
         )
     return table(["folder", "command", "commit", "device", "seconds", "day"], rows) + "\n"
