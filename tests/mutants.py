@@ -3,9 +3,12 @@
     python -m tests.mutants                    # hours on two cores; a killed pass goes on where it was
     python -m tests.mutants sampling unet      # groups of files, see `CORE`
     python -m tests.mutants --list sampling    # what would be changed
+    python -m tests.mutants --report           # results/mutation.json from what has been tried
 
 Each worker has a copy of the project. A mutant is killed if a test of its group fails, or takes ten times as long as
-without it; what no test notices survives, and is printed. results/mutation.json holds the outcome of all groups.
+without it; what no test notices survives, and is printed. Mutants are tried in random order, so that those of a pass
+that is not finished are a random sample of all. results/mutants.jsonl keeps every outcome; those of a file that has
+changed since do not count any more.
 
 Changed are arithmetic, comparisons, conditions, numbers and reductions in the code that computes; not annotations,
 defaults of arguments and fields, decorators, and what only words an error. tests/equivalent_mutants.toml lists those
@@ -14,10 +17,10 @@ that no test can notice, with the reason; they are not tried.
 
 import argparse
 import ast
-import functools
 import hashlib
 import importlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -32,32 +35,30 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[1]
-DONE = PROJECT / "build" / "mutants.jsonl"
+DONE = PROJECT / "results" / "mutants.jsonl"
 RESULT = PROJECT / "results" / "mutation.json"
 
 CORE = {
     "sampling": (["sampling.py", "generation.py"], ["test_sampling.py", "test_generation.py", "test_golden.py"]),
     "training": (
         ["training/steps.py", "training/objective.py", "training/fitting.py", "training/_run.py", "training/_loop.py"],
-        [
-            *(f"training/test_{name}.py" for name in ("training", "together", "checkpoints", "identity")),
-            "test_golden.py",
-        ],
+        ["training/test_training.py", "training/test_together.py", "training/test_checkpoints.py", "test_golden.py"],
     ),
     "checkpoints": (["training/checkpoints.py", "training/_identity.py", "_folder.py"], ["training"]),
     "agreement": (["metrics/comparison.py"], ["metrics/test_comparison.py"]),
     "novelty": (
         [f"metrics/memorisation/{name}.py" for name in ("ratio", "neighbours", "_near_duplicates", "_search")],
-        ["metrics/memorisation"],
+        [f"metrics/memorisation/test_{name}.py" for name in ("novelty", "near_duplicates")],
     ),
     "posterior": (
         ["_numerics/posterior.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
-        ["_numerics", "theory/empirical"],
+        ["_numerics/test_streaming.py", "theory/empirical"],
     ),
     "patches": (
-        ["theory/patches/_posterior.py", "theory/patches/local.py", "theory/patches/calibration.py"],
-        ["theory/patches"],
+        ["theory/patches/_posterior.py", "theory/patches/local.py"],
+        ["theory/patches/test_local.py", "theory/patches/test_provenance.py"],
     ),
+    "calibration": (["theory/patches/calibration.py"], ["theory/patches/test_patch_sizes.py"]),
     "polynomials": (
         ["theory/polynomial/_moments.py", "theory/polynomial/maps.py", "theory/polynomial/separable.py"],
         ["theory/polynomial"],
@@ -183,70 +184,88 @@ def _changes(node: ast.AST, text) -> Iterator[str]:
             yield f"({text(node.args[0])})"
 
 
-def run(groups: list[str], workers: int) -> list[dict[str, Any]]:
-    """Try all mutants that have not been tried yet; returns every outcome of these groups."""
-    done = {entry["id"]: entry for entry in map(json.loads, DONE.read_text().splitlines())} if DONE.exists() else {}
-    DONE.parent.mkdir(exist_ok=True)
-    outcomes, jobs = [], []
+class Job(NamedTuple):
+    """A mutant that is to be tried, or `None` for the code as it is."""
+
+    id: str
+    group: str
+    mutant: Mutant | None
+
+
+def plan(groups: list[str]) -> list[Job]:
+    """Every mutant of these groups that a test may notice, in random order."""
+    jobs = []
     for group in groups:
-        files, tests = CORE[group]
-        for file in files:
-            version = hashlib.sha256((PROJECT / "jaxcreativity" / file).read_bytes()).hexdigest()[:8]
+        for file in CORE[group][0]:
+            source = (PROJECT / "jaxcreativity" / file).read_bytes()
             for mutant in mutants(file):
-                if mutant.is_equivalent:
-                    continue
-                entry = {
-                    "id": f"{version} {mutant.name}",
-                    "group": group,
-                    "mutant": mutant.name,
-                    "changed": mutant.changed,
-                }
-                kept = done.get(entry["id"])
-                if kept and kept["outcome"] != "survived":  # new tests may notice what survived
-                    outcomes.append(kept)
-                else:
-                    jobs.append((entry, mutant, tests))
+                if not mutant.is_equivalent:
+                    jobs.append(Job(hashlib.sha256(source + mutant.name.encode()).hexdigest()[:12], group, mutant))
+    return sorted(jobs, key=lambda job: job.id)
+
+
+def outcomes() -> dict[str, dict[str, Any]]:
+    """The last outcome of every mutant that was ever tried, by id."""
+    lines = DONE.read_text().splitlines() if DONE.exists() else []
+    return {entry["id"]: entry for entry in map(json.loads, lines)}
+
+
+def run(groups: list[str], workers: int) -> None:
+    """Try all mutants that have not been tried yet, then those that survived: new tests may notice them.
+
+    Raises:
+        RuntimeError: if tests fail without any mutant.
+    """
+    before = outcomes()
+    jobs = [job for job in plan(groups) if before.get(job.id, {"outcome": "survived"})["outcome"] == "survived"]
+    jobs.sort(key=lambda job: job.id in before)
+    jobs = [Job("", group, None) for group in dict.fromkeys(job.group for job in jobs)] + jobs
+    limits = dict.fromkeys(groups, math.inf)
     with tempfile.TemporaryDirectory() as folder:
-        as_it_is, *trees = (Path(folder) / str(number) for number in range(1 + workers))
-        for tree in (as_it_is, *trees):
+        free = [Path(folder) / str(number) for number in range(workers)]
+        for tree in free:
             kept_out = shutil.ignore_patterns(".git", ".venv", "build", "dist", "runs", "results", ".pytest_cache")
             shutil.copytree(PROJECT, tree, ignore=kept_out)
-        limit = functools.cache(lambda group: 60 + 10 * _time_without(as_it_is, CORE[group][1]))
-        running: dict[int, tuple] = {}
-        free = list(trees)
+        running: dict[int, tuple[Job, Path, float]] = {}
         while jobs or running:
             while jobs and free:
-                entry, mutant, tests = jobs.pop(0)
-                tree = free.pop()
-                limit(entry["group"])  # tests that fail without a mutant end the pass
-                running[_start(tree, mutant, tests)] = (entry, mutant, tree, time.monotonic())
+                job, tree = jobs.pop(0), free.pop()
+                running[_start(tree, job)] = job, tree, time.monotonic()
             time.sleep(0.05)
-            for pid, (entry, mutant, tree, began) in list(running.items()):
+            for pid, (job, tree, began) in list(running.items()):
                 ended, status = os.waitpid(pid, os.WNOHANG)
-                late = time.monotonic() - began > limit(entry["group"])
-                if not ended and not late:
+                seconds = time.monotonic() - began
+                if not ended and seconds < limits[job.group]:
                     continue
                 if not ended:
                     os.killpg(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
-                outcome = "killed (time)" if not ended else "survived" if status == 0 else "killed"
-                entry |= {"outcome": outcome, "seconds": round(time.monotonic() - began, 1)}
-                with DONE.open("a") as file:
-                    file.write(json.dumps(entry) + "\n")
-                outcomes.append(entry)
-                print(f"{len(jobs):5d} left  {outcome:9s} {entry['seconds']:6.1f} s  {mutant.name}", flush=True)
-                shutil.copy(PROJECT / "jaxcreativity" / mutant.file, tree / "jaxcreativity" / mutant.file)
+                if job.mutant:
+                    outcome = "killed (time)" if not ended else "survived" if status == 0 else "killed"
+                    _keep(job, outcome, seconds, len(jobs))
+                    shutil.copy(PROJECT / "jaxcreativity" / job.mutant.file, tree / "jaxcreativity" / job.mutant.file)
+                elif status:
+                    log = (tree / "log").read_text()[-2000:]
+                    raise RuntimeError(f"tests fail without any mutant: {CORE[job.group][1]}\n{log}")
+                else:
+                    limits[job.group] = 60 + 10 * seconds
                 del running[pid]
                 free.append(tree)
-    return outcomes
 
 
-def _start(tree: Path, mutant: Mutant | None, tests: list[str]) -> int:
+def _keep(job: Job, outcome: str, seconds: float, num_left: int) -> None:
+    with DONE.open("a") as file:
+        file.write(json.dumps({"id": job.id, "outcome": outcome, "seconds": round(seconds, 1)}) + "\n")
+    shown = f"  as {job.mutant.changed}" if outcome == "survived" else ""
+    print(f"{num_left:5d} left  {outcome:9s} {seconds:6.1f} s  {job.mutant.name}{shown}", flush=True)
+
+
+def _start(tree: Path, job: Job) -> int:
     """Run the tests of a group on a mutant, in a process that need not import JAX again; returns its number."""
-    if mutant:
-        path = tree / "jaxcreativity" / mutant.file
+    if job.mutant:
+        path = tree / "jaxcreativity" / job.mutant.file
         encoded = path.read_bytes()
-        path.write_bytes(encoded[: mutant.start] + mutant.new.encode() + encoded[mutant.end :])
+        path.write_bytes(encoded[: job.mutant.start] + job.mutant.new.encode() + encoded[job.mutant.end :])
     if pid := os.fork():
         return pid
     try:
@@ -262,36 +281,41 @@ def _start(tree: Path, mutant: Mutant | None, tests: list[str]) -> int:
 
         options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what was imported before
-        os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in tests)])))
+        os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in CORE[job.group][1])])))
     except BaseException:
         traceback.print_exc()
         os._exit(70)  # never on into what the parent goes on with
 
 
-def _time_without(tree: Path, tests: list[str]) -> float:
-    """Seconds that the tests of a group take on the code as it is.
+def summary(groups: list[str]) -> dict[str, Any]:
+    """Counts by group, the share that survived (of a sample with its 95 % interval), and the survivors."""
+    from scipy.stats import binomtest
 
-    Raises:
-        RuntimeError: if they fail.
-    """
-    began = time.monotonic()
-    if os.waitpid(_start(tree, None, tests), 0)[1]:
-        raise RuntimeError(f"tests fail without any mutant: {tests}\n{(tree / 'log').read_text()[-2000:]}")
-    return time.monotonic() - began
+    found = outcomes()
+    jobs = plan(groups)
+    tried = [job for job in jobs if job.id in found]
+    survivors = [job for job in tried if found[job.id]["outcome"] == "survived"]
 
+    def count(jobs, group):
+        return sum(job.group == group for job in jobs)
 
-def summary(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts by group, and the survivors."""
-    survivors = [entry["mutant"] for entry in outcomes if entry["outcome"] == "survived"]
-    groups = {
-        group: {
-            "mutants": sum(entry["group"] == group for entry in outcomes),
-            "survived": sum(entry["group"] == group and entry["outcome"] == "survived" for entry in outcomes),
-        }
-        for group in dict.fromkeys(entry["group"] for entry in outcomes)
+    test = binomtest(len(survivors), max(1, len(tried)))
+    interval = test.proportion_ci(method="wilson") if len(tried) < len(jobs) else 2 * (test.statistic,)
+    return {
+        "mutants": len(jobs),
+        "tried": len(tried),
+        "survived": len(survivors),
+        "share_survived": test.statistic,
+        "share_survived_low": float(interval[0]),
+        "share_survived_high": float(interval[1]),
+        "equivalent_lines": len(EQUIVALENT),
+        "seconds": round(sum(found[job.id]["seconds"] for job in tried), 1),
+        "groups": {
+            group: {"mutants": count(jobs, group), "tried": count(tried, group), "survived": count(survivors, group)}
+            for group in groups
+        },
+        "survivors": sorted(job.mutant.name for job in survivors),
     }
-    share = len(survivors) / max(1, len(outcomes))
-    return {"groups": groups, "share_survived": share, "survivors": survivors, "equivalent": len(EQUIVALENT)}
 
 
 def main() -> None:
@@ -300,6 +324,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="group", help=f"of {', '.join(CORE)}; all by default")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     groups = arguments.groups or list(CORE)
     if arguments.list:
@@ -316,12 +341,11 @@ def main() -> None:
     from experiments.runner.files import write_json
 
     warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
-    began = time.monotonic()
-    found = summary(run(groups, arguments.workers))
-    print(json.dumps(found, indent=2))
-    if groups == list(CORE):
-        # Asked for last: JAX must not have computed where processes begin.
-        write_json(RESULT, environment() | {"seconds": round(time.monotonic() - began, 1)} | found)
+    if not arguments.report:
+        run(groups, arguments.workers)
+    # JAX must not have computed where processes begin.
+    write_json(RESULT, environment() | summary(list(CORE)))
+    print(json.dumps(summary(groups), indent=2))
 
 
 if __name__ == "__main__":

@@ -278,6 +278,28 @@ def test_weights_count_images_more_than_once(digits, name):
         assert np.abs(apply(LocalDenoiser(x, 3, **MODES[name]), y, sigma) - expected).max() > 1e-6
 
 
+def test_weights_count_where_leading_distances_are_recomputed(digits):
+    """In float32, half-way between two images, at a sigma so small that no other patch counts."""
+    x, weights = digits[:2].astype(np.float32), np.array([1, 3])
+    y, sigma = 0.5 * (x[0] + x[1]), np.float32(0.02)
+    mode = MODES["ELS-interior"]
+    pixels = [(i, j) for i in range(8) for j in range(8)]
+    expected = posterior_means(np.repeat(x, weights, axis=0), y, 3, float(sigma), pixels, **mode)
+    found = apply(LocalDenoiser(x, 3, weights=weights.astype(np.float32), **mode), y, sigma)
+    np.testing.assert_allclose(found.reshape(-1, 1), expected, atol=1e-4)
+
+
+def test_quick_means_of_colours(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
+    denoiser = LocalDenoiser(x, 3, **MODES["ELS-interior"])
+    queries, keys = denoiser.queries_and_keys()
+    source = denoiser.source(np.float32)
+    u, temperature = source.centred(jnp.asarray(x[0])), jnp.float32(30.0)
+    exact = _posterior.patch_means(u, queries, keys, source, temperature)
+    monkeypatch.setattr(_posterior, "patch_means", lambda y, temperature, **_: jnp.full(y.shape, jnp.inf, y.dtype))
+    np.testing.assert_allclose(_posterior.quick_patch_means(u, queries, keys, source, temperature), exact, atol=1e-5)
+
+
 def test_masked_images_do_not_count_at_small_sigma(digits):
     """Fewer blocks than are kept, and a last chunk that overlaps the one before it."""
     x = digits[:5, :4, :3]
