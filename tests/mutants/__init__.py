@@ -1,0 +1,1 @@
+"""Mutation pass over the package's core: `python -m tests.mutants`."""
