@@ -5,6 +5,7 @@ precision stands that it closes over or reads from JAX's settings, and no name o
 """
 
 import hashlib
+import math
 import re
 from collections.abc import Callable
 from importlib.metadata import version
@@ -80,9 +81,19 @@ def differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         found: stored.
         wanted: present.
     """
-    differing = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+    differing = sorted(k for k in found.keys() | wanted.keys() if not _same(found.get(k), wanted.get(k)))
     is_program = lambda k: all(str(d.get(k)).startswith(PROGRAM) for d in (found, wanted))  # noqa: E731
     values = [k for k in differing if not is_program(k)]
     if differing and not values:
         return f"what is computed by {', '.join(differing)}"
     return "; ".join(f"{k}: {found.get(k)!r} there, {wanted.get(k)!r} here" for k in values)
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether two entries are equal; real numbers in a list to 1e-5: another device changes the last bits."""
+    if not (isinstance(found, list) and isinstance(wanted, list)):
+        return found == wanted
+    return len(found) == len(wanted) and all(
+        a == b or (isinstance(a, float) and math.isclose(a, b, rel_tol=1e-5))
+        for a, b in zip(found, wanted, strict=True)
+    )

@@ -44,8 +44,9 @@ def loop(
         per_dispatch: steps per compiled call.
         checkpoint_folder: where to save and resume; nothing is saved if not given.
         checkpoint_every: steps between checkpoints, and between checks of the loss; only at the end if not given.
-        identity: what else determines the run, in JSON (`Checkpoints`); added are digests of what `step` computes, of
-            `x` and `key`, and of `state` unless `identity` has an entry `state` that says where it is from.
+        identity: what else determines the run, in JSON (`Checkpoints`); added are digests of what `step` computes and
+            of `key`, and of `x` and `state` unless `identity` has entries `data` and `state` that say where they are
+            from.
         names: of several networks, what an error calls each.
 
     Raises:
@@ -58,10 +59,9 @@ def loop(
     every = checkpoint_every or num_steps
     opened = nullcontext()
     if checkpoint_folder is not None:
-        whole = {"step": program("step", step, state, x, key), "data": digest(x), "key": digest(key)}
-        if "state" not in (identity := identity or {}):
-            whole["state"] = digest(state)
-        opened = Checkpoints(checkpoint_folder, whole | identity)
+        whole = {"step": program("step", step, state, x, key), "key": digest(key)} | (identity or {})
+        whole |= {name: digest(tree) for name, tree in (("data", x), ("state", state)) if name not in whole}
+        opened = Checkpoints(checkpoint_folder, whole)
     with opened as checkpoints:
         restored = None if checkpoints is None else checkpoints.restore_latest(state)
         state = jax.tree.map(jnp.array, state if restored is None else restored)  # donated: the caller keeps its own

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxcreativity import _checks
 from jaxcreativity.training._identity import digest, program, without_addresses
@@ -32,8 +33,22 @@ def check(x, sigmas, num_steps, batch_size, ema_decay, sigma_data):
     if ema_decay is not None and not 0 <= ema_decay < 1:
         raise ValueError(f"ema_decay must lie in [0, 1), got {ema_decay}")
     if sigma_data is None:
-        sigma_data = float(jnp.sqrt(jnp.mean(jnp.square(x))))
+        # Not by JAX, whose sums differ between devices: a run may go on on another.
+        entries = np.asarray(x).ravel()
+        sigma_data = float(np.sqrt(np.einsum("i,i->", entries, entries, dtype=float) / entries.size).astype(x.dtype))
     return x, sigmas, sigma_data
+
+
+def levels_as_data(sigmas):
+    """A noise grid, `None` for a schedule.
+
+    Data, not part of the step's program: computed on another device it differs in the last bits, and would be another
+    program.
+
+    Args:
+        sigmas: noise grid, or a schedule.
+    """
+    return None if callable(sigmas) else sigmas
 
 
 def describe(objective, update, init, init_key, state, x, sigmas, **settings) -> dict[str, Any]:
@@ -55,7 +70,8 @@ def describe(objective, update, init, init_key, state, x, sigmas, **settings) ->
         "module": without_addresses(objective.module), "prediction": objective.prediction, "dtype": str(x.dtype),
         "sigma_data": objective.sigma_data, "weight_penalty": objective.weight_penalty, "weighting": weighting,
         "scale_input": objective.scale_input,
-        "sigmas": program("sigmas", sigmas, level) if callable(sigmas) else digest(sigmas),
+        "data": digest(x),
+        "sigmas": program("sigmas", sigmas, level) if callable(sigmas) else np.asarray(sigmas).tolist(),
         "optimizer": program("optimizer", update, state.params, state.opt_state, state.params),
         # Not the numbers themselves: those of another kind of processor differ in the last bit.
         "state": program("module", init, init_key), "init_key": digest(init_key),
@@ -86,7 +102,7 @@ def run(step, state, x, key, identity, *, num_steps, steps_per_dispatch, checkpo
         steps_per_dispatch = default_steps_per_dispatch(step, state, x, key)
     every = _checks.positive_int("checkpoint_every", checkpoint_every or max(1, num_steps // 10))
     if identity is not None:
-        identity |= {"num_steps": num_steps, "checkpoint_every": every, "steps_per_dispatch": steps_per_dispatch}
+        identity |= {"num_steps": num_steps, "checkpoint_every": every}
     return loop(
         step, state, x=x, key=key, num_steps=num_steps,
         per_dispatch=_checks.positive_int("steps_per_dispatch", steps_per_dispatch),

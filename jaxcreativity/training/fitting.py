@@ -1,6 +1,5 @@
 """Training one network as a denoiser: `fit`."""
 
-from functools import partial
 from pathlib import Path
 
 import flax.linen as nn
@@ -99,9 +98,15 @@ def fit(
     if checkpoint_folder is not None:
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay}
         identity = _run.describe(objective, optimizer.update, init, init_key, state, x, sigmas, **settings)
+
+    def step(state, data, key):
+        x, levels = data
+        levels = sigmas if levels is None else levels
+        return train_step(objective, optimizer, ema_decay, levels, batch_size, state, x, key)
+
     state = _run.run(
-        partial(train_step, objective, optimizer, ema_decay, sigmas, batch_size), state, x, data_key,
-        identity, num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
+        step, state, (x, _run.levels_as_data(sigmas)), data_key, identity,
+        num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
         checkpoint_every=checkpoint_every, progress=progress, label=label or type(module).__name__,
     )  # fmt: skip
     return bind(module, state.params if ema_decay is None else state.average, **options)

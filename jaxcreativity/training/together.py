@@ -1,7 +1,6 @@
 """Training several networks side by side: `fit_together`."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import flax.linen as nn
@@ -105,9 +104,14 @@ def fit_together(
         settings = {"batch_size": batch_size, "learning_rate": learning_rate, "ema_decay": ema_decay, "counts": counts}
         update = jax.vmap(optimizer.update)
         identity = _run.describe(objective, update, init, init_keys, state, x, sigmas, **settings)
+
+    def step(state, data, key):
+        *data, levels = data
+        levels = sigmas if levels is None else levels
+        return train_step_together(objective, optimizer, ema_decay, levels, batch_size, state, tuple(data), key)
+
     state = _run.run(
-        partial(train_step_together, objective, optimizer, ema_decay, sigmas, batch_size), state,
-        (x, jnp.asarray(counts)), key, identity,
+        step, state, (x, jnp.asarray(counts), _run.levels_as_data(sigmas)), key, identity,
         num_steps=num_steps, steps_per_dispatch=steps_per_dispatch, checkpoint_folder=checkpoint_folder,
         checkpoint_every=checkpoint_every, progress=progress, label=label or type(module).__name__,
         names=[f"network {i} ({count} examples)" for i, count in enumerate(counts)],

@@ -37,7 +37,7 @@ def fit(folder, **changes):
         "module": Bent(), "x": X, "sigmas": schedules.cosine(), "key": jax.random.key(0), "num_steps": 4,
         "batch_size": 2, "weighting": lambda s: TABLE[0] + s, "optimizer": optax.sgd(lambda step: 0.1 / (1 + step)),
     }  # fmt: skip
-    return training.fit(**settings | changes, steps_per_dispatch=2, checkpoint_folder=folder, progress=False)
+    return training.fit(**{"steps_per_dispatch": 2} | settings | changes, checkpoint_folder=folder, progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,27 @@ def late(step):
 def test_other_parameters_are_another_run(folder, changes, message):
     with pytest.raises(ValueError, match=f"another configuration.*{message}"):
         fit(folder, **changes)
+
+
+def test_a_grid_of_another_device_is_the_same(tmp_path):
+    """Its last bits differ; how many steps are in one dispatch follows from the device, too."""
+    grid = jnp.array([10.0, 1.0, 0.1, 0.0], jnp.float32)
+    options = {"x": X.astype(jnp.float32), "weighting": None, "folder": tmp_path}
+    first = fit(sigmas=grid, **options)
+    there = fit(sigmas=jnp.nextafter(grid, 20.0 * grid), steps_per_dispatch=1, **options)
+    jax.tree.map(np.testing.assert_array_equal, first.params, there.params)
+    with pytest.raises(ValueError, match=r"sigmas: \[10.0, 1.0, .* there, \[10.0, 1.0001.* here"):
+        fit(sigmas=grid.at[1].mul(1.0001), **options)
+    with pytest.raises(ValueError, match="sigmas"):
+        fit(sigmas=grid[1:], **options)
+
+
+def test_the_scale_of_the_data_does_not_hang_on_the_order_of_sums():
+    x = np.float32(1e4) + np.random.default_rng(0).standard_normal((20000, 3)).astype(np.float32)
+    options = {"key": jax.random.key(0), "num_steps": 1, "progress": False}
+    assert training.fit(Bent(), x, jnp.array([1.0, 0.0]), **options).sigma_data == np.float32(
+        np.sqrt(np.mean(x.astype(float) ** 2))
+    )
 
 
 def test_settings_of_jax_belong_to_the_step(folder):
