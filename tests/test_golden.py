@@ -50,4 +50,5 @@ COMPUTED = {
 
 @pytest.mark.parametrize("name", COMPUTED)
 def test_numbers_are_those_on_file(name):
-    golden.check(name, COMPUTED[name]())
+    parameters_are_float32 = name == "trained MLP"
+    golden.check(name, COMPUTED[name](), rtol=1e-5 if parameters_are_float32 else 1e-8)

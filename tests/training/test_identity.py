@@ -109,11 +109,11 @@ def test_a_grid_of_another_device_is_the_same(tmp_path):
 
 
 def test_the_scale_of_the_data_does_not_hang_on_the_order_of_sums():
-    x = np.float32(1e4) + np.random.default_rng(0).standard_normal((20000, 3)).astype(np.float32)
+    """Of these entries, a sum in float32 in XLA's order is off by a last bit."""
+    x = np.random.default_rng(2).standard_normal((20000, 3)).astype(np.float32)
     options = {"key": jax.random.key(0), "num_steps": 1, "progress": False}
-    assert training.fit(Bent(), x, jnp.array([1.0, 0.0]), **options).sigma_data == np.float32(
-        np.sqrt(np.mean(x.astype(float) ** 2))
-    )
+    found = training.fit(Bent(), x, jnp.array([1.0, 0.0]), **options).sigma_data
+    assert found == np.float32(np.sqrt(np.mean(np.square(x, dtype=float))))
 
 
 def test_settings_of_jax_belong_to_the_step(folder):
