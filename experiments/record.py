@@ -31,13 +31,14 @@ def overview(results: Path) -> str:
         results: folder of the runs' folders and of single `.json` files that say how they were made.
     """
     runs = {path.parent.name: json.loads(path.read_text()) for path in sorted(results.glob("*/environment.json"))}
-    single_files = sorted([*results.glob("*.json"), *results.glob("benchmarks/*.json")])
+    places = ("*.json", "benchmarks/*.json", "networks/*.json")
+    single_files = sorted(path for place in places for path in results.glob(place))
     singles = {path.relative_to(results): json.loads(path.read_text()) for path in single_files}
     sections = [HEAD, _runs(runs)]
     if resumed := {name: entries for name, entries in runs.items() if len(entries) > 1}:
         sections += ["## Runs of several starts\n", *(_starts(name, entries) for name, entries in resumed.items())]
     if singles:
-        sections += ["## Times and speeds\n", _singles(singles)]
+        sections += ["## Single files\n", _singles(singles)]
     sections += [
         "## Versions\n",
         _versions([*(entry for entries in runs.values() for entry in entries), *singles.values()]),
