@@ -10,12 +10,15 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.mutants.changes import EQUIVALENT, PROJECT, Mutant, mutants
 
 DONE = PROJECT / "results" / "mutants.jsonl"
+KILLER = "killer"
+"""File of a tree that names the test that failed."""
 
 CORE = {
     "sampling": (["sampling.py", "generation.py"], ["test_sampling.py", "test_generation.py", "test_golden.py"]),
@@ -84,6 +87,7 @@ def run(groups: list[str], workers: int) -> None:
     jobs.sort(key=lambda job: job.id in before)
     jobs = [Job("", group, None) for group in dict.fromkeys(job.group for job in jobs)] + jobs
     limits = dict.fromkeys(groups, math.inf)
+    killers = {group: Counter() for group in groups}
     with tempfile.TemporaryDirectory() as folder:
         free = [Path(folder) / str(number) for number in range(workers)]
         for tree in free:
@@ -93,7 +97,7 @@ def run(groups: list[str], workers: int) -> None:
         while jobs or running:
             while jobs and free:
                 job, tree = jobs.pop(0), free.pop()
-                running[_start(tree, job)] = job, tree, time.monotonic()
+                running[_start(tree, job, killers[job.group])] = job, tree, time.monotonic()
             time.sleep(0.05)
             for pid, (job, tree, began) in list(running.items()):
                 ended, status = os.waitpid(pid, os.WNOHANG)
@@ -105,6 +109,7 @@ def run(groups: list[str], workers: int) -> None:
                     os.waitpid(pid, 0)
                 if job.mutant:
                     outcome = "killed (time)" if not ended else "survived" if status == 0 else "killed"
+                    killers[job.group].update((tree / KILLER).read_text().splitlines())
                     _keep(job, outcome, seconds, len(jobs))
                     shutil.copy(PROJECT / "jaxcreativity" / job.mutant.file, tree / "jaxcreativity" / job.mutant.file)
                 elif status:
@@ -123,7 +128,22 @@ def _keep(job: Job, outcome: str, seconds: float, num_left: int) -> None:
     print(f"{num_left:5d} left  {outcome:9s} {seconds:6.1f} s  {job.mutant.name}{shown}", flush=True)
 
 
-def _start(tree: Path, job: Job) -> int:
+class LikelyFirst:
+    """A plugin of pytest: tests that noticed most mutants before come first, and one that fails is written down."""
+
+    def __init__(self, killers: Counter):
+        self.killers = killers
+        Path(KILLER).write_text("")
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: -self.killers[item.nodeid])
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            Path(KILLER).write_text(report.nodeid)
+
+
+def _start(tree: Path, job: Job, killers: Counter) -> int:
     """Run the tests of a group on a mutant, in a process that need not import JAX again; returns its number."""
     if job.mutant:
         path = tree / "jaxcreativity" / job.mutant.file
@@ -144,7 +164,8 @@ def _start(tree: Path, job: Job) -> int:
 
         options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-p", "no:xdist", "--no-header"]
         options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what was imported before
-        os._exit(int(pytest.main([*options, *(f"tests/{test}" for test in CORE[job.group][1])])))
+        tests = [f"tests/{test}" for test in CORE[job.group][1]]
+        os._exit(int(pytest.main([*options, *tests], plugins=[LikelyFirst(killers)])))
     except BaseException:
         traceback.print_exc()
         os._exit(70)  # never on into what the parent goes on with
