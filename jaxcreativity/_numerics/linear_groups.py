@@ -78,9 +78,9 @@ mlir.register_lowering(_call, mlir.lower_fun(_run, multiple_results=True))
 
 def _batch(args, dims, *, jaxpr, num_fixed, group_size):
     """The same function of a batch: it is linear again."""
-    number = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not batching.not_mapped)
+    number = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     size = even_group(number, group_size)
-    is_batched = [d is not batching.not_mapped for d in dims]
+    is_batched = [d is not None for d in dims]
     args = [jnp.moveaxis(x, d, 0) if b else x for x, d, b in zip(args, dims, is_batched, strict=True)]
 
     def mapped(*args):

@@ -99,7 +99,7 @@ def test_a_gradient_holds_one_group():
     programs = [lambda x: jax.grad(lambda x: jnp.sum(jax.vmap(grouped)(x)))(x), jax.vmap(jax.grad(grouped))]
     for program in programs:
         compiled = jax.jit(program).lower(jax.ShapeDtypeStruct((64, 1000), jnp.float32)).compile()
-        assert compiled.memory_analysis().temp_size_in_bytes < 8 * 4 * 1000**2
+        assert compiled.memory_analysis().temp_size_in_bytes < 10 * 4 * 1000**2
 
 
 def test_derivatives_of_branches_in_a_process_of_its_own():

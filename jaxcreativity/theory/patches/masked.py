@@ -88,7 +88,9 @@ class MaskedDenoiser:
         temperature = streaming.as_temperature(sigma, y.dtype)
         mean = functools.partial(_masked_mean, chunk_size=self.chunk_size, batch_size=self.batch_size)
         chunk_size = min(len(self.data), self.chunk_size or _chunk_size(y.size))
-        grouped = batching.in_groups(mean, mean, streaming.default_group_size(chunk_size * y.size))
+        # A gradient keeps the running mean of every chunk beside the keys of one.
+        numbers = (chunk_size + -(-len(self.data) // chunk_size)) * y.size
+        grouped = batching.in_groups(mean, mean, streaming.default_group_size(numbers))
         return grouped(y, self.data, self.masks(sigma), temperature)
 
 
