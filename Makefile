@@ -85,6 +85,7 @@ record: $(VENV)/installed
 	$(BIN)/python -m benchmarks.local --repetitions 3 --record local
 	$(BIN)/python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1 --boundaries interior \
 		--repetitions 1 --record local-all-images
+	$(BIN)/python -m benchmarks.demo
 	$(MAKE) results
 
 # The overview of results/, and the numbers in README and docs, from what results/ holds.
