@@ -19,7 +19,7 @@ jax.interpreters.ad.primitive_transposes.setdefault(
 )
 
 
-def in_groups(one: Callable, together: Callable, group_size: int) -> Callable:
+def in_groups(one: Callable, together: Callable, group_size: int, derivative: Callable | None = None) -> Callable:
     """A function of which `jax.vmap` computes `group_size` examples at a time, one group after another.
 
     For functions that fill the cache (an accelerator's memory) with the temporary arrays of one group. First
@@ -31,6 +31,8 @@ def in_groups(one: Callable, together: Callable, group_size: int) -> Callable:
         together: the same function but for rounding, for examples that are computed together, which take all branches:
             those of a group larger than one. It is what is differentiated.
         group_size: most examples in a group, at least 1.
+        derivative: `(args, out, tangents) -> tangent of out`, linear in the last, whose leaves are `None` where nothing
+            moves. By default that of `together`.
     """
 
     def grouped(*args):
@@ -59,15 +61,22 @@ def in_groups(one: Callable, together: Callable, group_size: int) -> Callable:
 
         @functools.partial(differentiable.defjvp, symbolic_zeros=True)
         def _(args, tangents):
-            primals, tangents = args[count:], tangents[count:]
+            primals, tangents, out = args[count:], tangents[count:], differentiable(*args)
             moves = [not isinstance(tangent, SymbolicZero) for tangent in tangents]
 
-            def derivative(primals, tangents):
-                function, moving = _of_some(flat(together), primals, moves)
+            def of_together(fixed, tangents):
+                function, moving = _of_some(flat(together), fixed[0], moves)
                 return jax.jvp(function, moving, tangents)[1]
 
-            tangents = tuple(t for t, moved in zip(tangents, moves, strict=True) if moved)
-            return differentiable(*args), in_linear_groups(derivative, primals, tangents, group_size)
+            def given(fixed, tangents):
+                primals, out = fixed
+                moving = iter(tangents)
+                tangents = [next(moving) if moved else None for moved in moves]
+                return derivative(tree.unflatten(primals), out, tree.unflatten(tangents))
+
+            moving = tuple(t for t, moved in zip(tangents, moves, strict=True) if moved)
+            fixed = (primals, out) if derivative else (primals,)
+            return out, in_linear_groups(given if derivative else of_together, fixed, moving, group_size)
 
         return differentiable(*closed.consts, *leaves)
 

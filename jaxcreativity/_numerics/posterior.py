@@ -1,6 +1,17 @@
-"""The posterior mean over weighted points: what every denoiser of finitely many atoms computes."""
+"""The posterior mean over weighted points: what every denoiser of finitely many atoms computes.
+
+Energies `|y - x_i|^2` come from products, `|x_i|^2 - 2 x_i.y`, whose rounding, about eps |x|^2, is divided by
+`T = 2 sigma^2`. Where T is large this does not show, and the points are streamed once, a batch with one product. Where
+T is small few points have a weight (unless points have few coordinates, which is another case): the energies of the
+leading ones are computed again by differences, relative to the nearest.
+
+Derivatives are closed forms, too: with `w_i` the weights and `a_i` the change of `log w_i` but for a constant, the mean
+m changes by `sum_i w_i a_i (v_i - m) + sum_i w_i dv_i`. They stream the points a second time and keep nothing of the
+first.
+"""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +19,27 @@ from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks
 from jaxcreativity._numerics import batching, streaming
+from jaxcreativity._numerics.arithmetic import dot
+from jaxcreativity._numerics.linear_groups import even_group
+
+NUM_KEPT = 32
+"""Leading points whose energies are computed by differences."""
+
+FEW_COORDINATES = 16
+"""In so few, many points can be near y, and differences cost no more than products: all energies are differences."""
+
+ROUNDING_SHOWS = 2.0**16
+"""The temperature, in units of eps |x|^2, below which leading energies are computed by differences.
+
+Above it a weight is off by about 1e-5 of itself."""
+
+
+class _Weighted(NamedTuple):
+    """The posterior: its mean, and `sum_i exp(-(E_i - reference) / T)`, with E_i the energy less |y|^2."""
+
+    mean: Array
+    total: Array
+    reference: Array
 
 
 def posterior_mean(
@@ -21,9 +53,8 @@ def posterior_mean(
 ) -> Float[Array, "*value"]:
     """`sum_i w_i v_i` with `w = softmax_i(log pi_i - |y - x_i|^2 / (2 sigma^2))`.
 
-    Distances are compared with that of a point a near y: `|y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2)` is exact
-    where the two are nearly equal, which float32 needs at small `sigma`. At `sigma = 0` the mean is that of the nearest
-    points. Batches, by `jax.vmap`, are worked off in groups of some hundred examples.
+    At `sigma = 0` the mean is that of the nearest points. Batches, by `jax.vmap`, are worked off in groups of some
+    hundred examples, quickest where they share `sigma`.
 
     Args:
         y: where the posterior is taken, in the coordinates in which points are compared.
@@ -31,41 +62,254 @@ def posterior_mean(
         sigma: noise level.
         values: v_i, of which the mean is taken; the points themselves by default.
         log_weights: log pi_i up to a common constant; equal by default.
-        chunk_size: points compared at once; need not divide n. By default few enough to stay in the cache.
+        chunk_size: points compared at once; need not divide n. By default all for one y, and few enough for a batch to
+            stay in the cache.
 
     Raises:
         ValueError: if `chunk_size` is below 1.
     """
-    n, width = points.shape[0], max(points.shape[1], 1 if values is None else values[0].size)
-    # Chunks this small stay in a core's cache with a batch of a few examples, and a batch of hundreds in memory.
-    if chunk_size is None:
-        chunk_size = streaming.default_chunk_size(width, on_cpu=2**17)
-    chunk_size = min(n, _checks.positive_int("chunk_size", chunk_size))
-    in_groups = functools.partial(
-        batching.in_groups, group_size=streaming.default_group_size(max(n, chunk_size * width))
+    n, d = points.shape
+    if chunk_size is not None:
+        chunk_size = min(n, _checks.positive_int("chunk_size", chunk_size))
+    few = chunk_size or even_group(n, streaming.default_chunk_size(d, on_cpu=2**20))
+    posterior = batching.in_groups(
+        functools.partial(_posterior, chunk_size=chunk_size or n),
+        functools.partial(_posterior, chunk_size=few),
+        streaming.default_group_size(n * d if _all_by_differences(points) else n + NUM_KEPT * d),
+        functools.partial(_derivative, chunk_size=few),
     )
-    # Where a gradient would compute it again, it is given the index.
-    near = in_groups(_near, _near)(*jax.lax.stop_gradient((y, points)))
-    mean = functools.partial(_posterior_mean, chunk_size=chunk_size)
-    return in_groups(mean, mean)(y, points, near, jnp.asarray(sigma, y.dtype), values, log_weights)
+    flat = None if values is None else values.reshape(n, -1)
+    mean = posterior(y, points, jnp.asarray(sigma, y.dtype), flat, log_weights).mean
+    return mean if values is None else mean.reshape(values.shape[1:])
 
 
-def _near(y, points):
-    """Index of a point near y. Expanded squares are precise enough to find one."""
-    return jnp.argmin(jnp.einsum("nd,nd->n", points, points) - 2 * jnp.matmul(points, y))
+def _posterior(y, points, sigma, values, log_weights, *, chunk_size):
+    forms = (functools.partial(form, chunk_size=chunk_size) for form in (_by_differences, _by_products))
+    return _either(*forms, y, points, sigma, values, log_weights)
 
 
-def _posterior_mean(y, points, near, sigma, values, log_weights, *, chunk_size):
-    values = points if values is None else values
-    temperature = 2 * jnp.square(sigma)
-    near = points[near][None]
+def _derivative(args, out, tangents, *, chunk_size):
+    """The change of `_posterior` with its arguments, linear in their tangents; `None` is no change."""
+    n, data_move = len(args[1]), any(tangents[i] is not None for i in (1, 3, 4))
+    # Transposed, a loop adds to an array as large as all that it takes a chunk of.
+    by_products = functools.partial(_derivative_by_products, chunk_size=n if data_move else chunk_size)
+    by_differences = functools.partial(_derivative_by_differences, chunk_size=n)
+    return _either(by_differences, by_products, *args, out, tangents)
 
-    def chunk_terms(indices):
-        chosen = (lambda array: array) if chunk_size == len(points) else (lambda array: array[indices])
-        chunk = chosen(points)
-        energies = 2 * jnp.sum((near - chunk) * (y[None] - 0.5 * (near + chunk)), axis=1)
-        if log_weights is not None:
-            energies = energies - temperature * chosen(log_weights)
-        return energies, chosen(values)
 
-    return streaming.streaming_mean(chunk_terms, len(points), chunk_size, temperature)
+def _either(by_differences, by_products, y, points, sigma, *others):
+    if _all_by_differences(points):
+        return by_differences(y, points, sigma, *others)
+    some = jax.lax.stop_gradient(points[:: max(1, len(points) // 64)])
+    square = jnp.mean(jnp.sum(jnp.square(some), axis=1))
+    is_cold = 2 * jnp.square(sigma) < ROUNDING_SHOWS * jnp.finfo(y.dtype).eps * square
+    return jax.lax.cond(is_cold, by_differences, by_products, y, points, sigma, *others)
+
+
+def _all_by_differences(points) -> bool:
+    n, d = points.shape
+    return n <= NUM_KEPT or d <= FEW_COORDINATES
+
+
+# --- energies from products --------------------------------------------------------------------------------------------
+
+
+def _by_products(y, points, sigma, values, log_weights, *, chunk_size):
+    temperature = streaming.as_temperature(sigma, y.dtype)
+
+    def one_chunk(total, first, is_new):
+        x, v, log_pi = _chunk((points, values, log_weights), first, is_new.size)
+        energies = _energies(y, x, log_pi, temperature)
+        part = streaming.partial(energies, x if v is None else v, temperature, is_new)
+        return part if total is None else streaming.merge(total, part, temperature)
+
+    part = streaming.fold_chunks(one_chunk, len(points), chunk_size)
+    return _Weighted(part.mean, part.weight, part.min_energy)
+
+
+def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents, *, chunk_size):
+    temperature = streaming.as_temperature(sigma, y.dtype)
+
+    def one_chunk(sums, first, is_new):
+        data = points, values, log_weights, tangents[1], tangents[3], tangents[4]
+        x, v, log_pi, dx, dv, dlog_pi = _chunk(data, first, is_new.size)
+        v, dv = (x, dx) if v is None else (v, dv)
+        energies = _energies(y, x, log_pi, temperature)
+        weights = jnp.exp(-(energies - out.reference) / temperature) * (is_new / out.total)
+        terms = _cooling(energies - out.reference, sigma, temperature, tangents[2]), dlog_pi
+        if tangents[0] is not None:
+            terms += (2 / temperature * dot(x, tangents[0]),)
+        if dx is not None:
+            terms += (2 / temperature * (dot(dx, y) - _row_sums(x * dx)),)
+        changes = weights * _sum(terms, like=weights)
+        values_sum = dot(changes, v) if dv is None else dot(changes, v) + dot(weights, dv)
+        return sums[0] + values_sum, sums[1] + changes.sum()
+
+    start = jnp.zeros_like(out.mean), jnp.zeros_like(out.total)
+    weighted, change = streaming.fold_chunks(one_chunk, len(points), chunk_size, start)
+    return _Weighted(weighted - out.mean * change, out.total * change, jnp.zeros_like(out.reference))
+
+
+def _energies(y, x, log_pi, temperature):
+    energies = _row_sums(jnp.square(x)) - 2 * dot(x, y)
+    return energies if log_pi is None else energies - temperature * log_pi
+
+
+def _chunk(arrays, first, size):
+    if size == len(arrays[0]):
+        return arrays
+    return tuple(None if x is None else jax.lax.dynamic_slice_in_dim(x, first, size) for x in arrays)
+
+
+# --- leading energies from differences ---------------------------------------------------------------------------------
+
+
+class _Rows:
+    """Rows of a matrix, less the row of the nearest point, the leading ones in full precision.
+
+    Args:
+        rows: the matrix.
+        near: index of the nearest.
+        leading: indices of the rows that are subtracted, or `None` for all; the others come from products.
+        chunk_size: rows in a product.
+    """
+
+    def __init__(self, rows, near, leading, chunk_size):
+        self.rows, self.index, self.leading, self.chunk_size = rows, near, leading, chunk_size
+        self.near = rows[near]
+        self.exact = self.leading_of(rows) - self.near[None]
+
+    def of(self, rows):
+        """The same of another matrix."""
+        return _Rows(rows, self.index, self.leading, self.chunk_size)
+
+    def leading_of(self, rows):
+        """Rows of another matrix that belong to `exact`."""
+        return rows if self.leading is None else rows[self.leading]
+
+    def replace(self, others, exact):
+        """Numbers by row: those of leading rows are `exact`."""
+        return exact if self.leading is None else others().at[self.leading].set(exact, unique_indices=True)
+
+    def times(self, u):
+        """`(row_i - near) . u`."""
+        return self.replace(lambda: _times(self.rows, u, self.chunk_size) - dot(self.near, u), dot(self.exact, u))
+
+    def combine(self, b):
+        """`sum_i b_i (row_i - near)`."""
+        if self.leading is None:
+            return dot(b, self.exact)
+        others = b.at[self.leading].set(0, unique_indices=True)
+        return dot(b[self.leading], self.exact) + _combine(others, self.rows, self.chunk_size) - others.sum() * self.near
+
+
+class _Compared(NamedTuple):
+    """The points compared with one y.
+
+    Attributes:
+        x: the points less the nearest one.
+        energies: `|y - x_i|^2 - T log pi_i`, less that of the nearest.
+        reference: energy of the nearest less |y|^2, roughly.
+        weights: of the points, their sum 1.
+        total: what their sum was, relative to the largest.
+    """
+
+    x: _Rows
+    energies: Array
+    reference: Array
+    weights: Array
+    total: Array
+
+
+def _compare(y, points, temperature, log_weights, chunk_size) -> _Compared:
+    if _all_by_differences(points):
+        roughly = jnp.sum(jnp.square(points - y[None]), axis=1)
+        near, leading = jnp.argmin(jax.lax.stop_gradient(roughly)), None
+        reference = roughly[near] - dot(y, y)
+    else:
+        roughly = _row_sums(jnp.square(points)) - 2 * _times(points, y, chunk_size)
+        leading = jax.lax.top_k(-jax.lax.stop_gradient(roughly), NUM_KEPT)[1]
+        # Fused with what they select, indices would be found again for every number on CPUs.
+        leading = jax.lax.optimization_barrier(leading)
+        near = leading[0]
+        reference = roughly[near]
+    x = _Rows(points, near, leading, chunk_size)
+    # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2) is exact where the two are nearly equal.
+    exact = -2 * jnp.sum(x.exact * (y[None] - 0.5 * (x.leading_of(points) + x.near[None])), axis=1)
+    energies = x.replace(lambda: roughly - reference, exact)
+    if log_weights is not None:
+        energies = energies - temperature * log_weights
+    smallest = jax.lax.stop_gradient(energies.min())
+    energies = energies - smallest
+    weights = jnp.exp(-energies / temperature)
+    total = weights.sum()
+    return _Compared(x, energies, reference + smallest, weights / total, total)
+
+
+def _by_differences(y, points, sigma, values, log_weights, *, chunk_size):
+    c = _compare(y, points, streaming.as_temperature(sigma, y.dtype), log_weights, chunk_size)
+    v = c.x if values is None else c.x.of(values)
+    return _Weighted(v.near + v.combine(c.weights), c.total, c.reference)
+
+
+def _derivative_by_differences(y, points, sigma, values, log_weights, out, tangents, *, chunk_size):
+    dy, dx, dsigma, dv, dlog_weights = tangents
+    temperature = streaming.as_temperature(sigma, y.dtype)
+    c = _compare(y, points, temperature, log_weights, chunk_size)
+    v, dv = (c.x, dx) if values is None else (c.x.of(values), dv)
+    counts = c.weights > 0
+    terms = _cooling(jnp.where(counts, c.energies, 0), sigma, temperature, dsigma), dlog_weights
+    if dy is not None:
+        terms += (2 / temperature * c.x.times(dy),)
+    if dx is not None:
+        exact = jnp.sum((y[None] - c.x.leading_of(points)) * c.x.leading_of(dx), axis=1)
+        terms += (2 / temperature * c.x.replace(lambda: _times(dx, y, chunk_size) - _row_sums(points * dx), exact),)
+    # An infinite change of no weight is none.
+    changes = c.weights * jnp.where(counts, _sum(terms, c.weights), 0)
+    change = changes.sum()
+    mean = v.combine(changes) - (out.mean - v.near) * change
+    if dv is not None:
+        mean = mean + _combine(c.weights, dv, chunk_size)
+    return _Weighted(mean, out.total * change, jnp.zeros_like(out.reference))
+
+
+# --- both --------------------------------------------------------------------------------------------------------------
+
+
+def _cooling(energies, sigma, temperature, dsigma):
+    """Change of `-energies / T` with sigma."""
+    return None if dsigma is None else energies / temperature * (4 * sigma / temperature) * dsigma
+
+
+def _sum(terms, like):
+    return sum((term for term in terms if term is not None), jnp.zeros_like(like))
+
+
+def _times(rows, u, chunk_size):
+    """`rows u`, a chunk after the other."""
+    whole = len(rows) // chunk_size
+    of_chunk = lambda i: dot(jax.lax.dynamic_slice_in_dim(rows, i * chunk_size, chunk_size), u)  # noqa: E731
+    if whole <= 1:
+        return dot(rows, u)
+    return jnp.concatenate(
+        [jax.lax.map(of_chunk, jnp.arange(whole)).ravel(), dot(rows[whole * chunk_size :], u)]
+    )
+
+
+def _combine(b, rows, chunk_size):
+    """`b rows`, a chunk after the other."""
+    whole = len(rows) // chunk_size
+    if whole <= 1:
+        return dot(b, rows)
+
+    def add(total, i):
+        parts = (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in (b, rows))
+        return total + dot(*parts), None
+
+    rest = dot(b[whole * chunk_size :], rows[whole * chunk_size :])
+    return jax.lax.scan(add, rest, jnp.arange(whole))[0]
+
+
+def _row_sums(matrix):
+    # As a product: XLA sums the rows of a matrix ten times slower on CPUs.
+    return dot(matrix, jnp.ones(matrix.shape[1], matrix.dtype))
