@@ -180,8 +180,9 @@ class _Rows:
         self.exact = self.leading_of(rows) - self.near[None]
 
     def of(self, rows):
-        """The same of another matrix."""
-        return _Rows(rows, self.index, self.leading, self.chunk_size)
+        """The same of another matrix, which may be wide: all its rows are never subtracted."""
+        leading = self.index[None] if self.leading is None else self.leading
+        return _Rows(rows, self.index, leading, self.chunk_size)
 
     def leading_of(self, rows):
         """Rows of another matrix that belong to `exact`."""
@@ -264,10 +265,10 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
     if dx is not None:
         exact = jnp.sum((y[None] - c.x.leading_of(points)) * c.x.leading_of(dx), axis=1)
         terms += (2 / temperature * c.x.replace(lambda: _times(dx, y, chunk_size) - _row_sums(points * dx), exact),)
-    # An infinite change of no weight is none.
+    # An infinite change of no weight is none, and that of all weight is none of the mean, however it is rounded.
     changes = c.weights * jnp.where(counts, _sum(terms, c.weights), 0)
     change = changes.sum()
-    mean = v.combine(changes) - (out.mean - v.near) * change
+    mean = v.combine(changes - c.weights * change)
     if dv is not None:
         mean = mean + _combine(c.weights, dv, chunk_size)
     return _Weighted(mean, out.total * change, jnp.zeros_like(out.reference))
