@@ -151,6 +151,13 @@ def test_posterior_mean_of_values_at_weighted_points(chunk_size):
     np.testing.assert_allclose(got, softmax_mean(energies, values, 2 * sigma**2), atol=1e-13)
 
 
+def test_memory_of_values_larger_than_points_is_bounded():
+    """Chunks are small enough for the values: temporary arrays stay below a GiB, where all values take 4."""
+    y, points, values = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 2), (2**18, 2), (2**18, 2**12)))
+    mean = jax.vmap(lambda y, points, values: posterior_mean(y, points, 1.0, values=values), (0, None, None))
+    assert jax.jit(mean).lower(y, points, values).compile().memory_analysis().temp_size_in_bytes < 2**30
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("num_keys", "chunk_size", "name"), [(0, 1, "num_keys"), (3, 0, "chunk_size"), (3, 1.5, "chunk_size")]

@@ -226,6 +226,16 @@ def test_patch_that_covers_the_image_is_the_empirical_denoiser(digits, mode):
         np.testing.assert_allclose(got[seen], np.asarray(expected)[seen], atol=1e-12)
 
 
+def test_patches_of_one_pixel(digits):
+    """Also where leading distances are recomputed: less than two rows to sum over."""
+    x, pixels = digits[:5, 2:5, 1:5], [(i, j) for i in range(3) for j in range(4)]
+    denoiser = LocalDenoiser(x, 1, **MODES["ELS-circular"])
+    for sigma in (0.5, 1e-3):
+        y = noisy(x[1], sigma)
+        expected = posterior_means(x, y, 1, sigma, pixels, **MODES["ELS-circular"])
+        np.testing.assert_allclose(apply(denoiser, y, sigma).reshape(-1, 1), expected, atol=1e-12)
+
+
 def test_batch_of_wide_images_that_a_window_covers(digits):
     """As high as the image and as wide: the posterior over all training images, shifted in every way."""
     x = digits[:4, 2:5, 1:6]
@@ -313,7 +323,7 @@ def test_weights_count_where_leading_distances_are_recomputed(digits):
     mode = MODES["ELS-interior"]
     pixels = [(i, j) for i in range(8) for j in range(8)]
     expected = posterior_means(np.repeat(x, weights, axis=0), y, 3, float(sigma), pixels, **mode)
-    found = apply(LocalDenoiser(x, 3, weights=weights.astype(np.float32), **mode), y, sigma)
+    found = apply(LocalDenoiser(x, 3, weights=weights.astype(np.float32) / 2, **mode), y, sigma)
     np.testing.assert_allclose(found.reshape(-1, 1), expected, atol=1e-4)
 
 
