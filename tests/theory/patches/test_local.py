@@ -328,7 +328,7 @@ def test_weights_count_where_leading_distances_are_recomputed(digits):
 
 
 def test_gradient_of_a_batch_where_quick_weights_overflow(digits):
-    """Against finite differences; the first image is so far from all of `ys` that relative to it no weight is finite."""
+    """Against finite differences; relative to the first image, far from all of `ys`, no weight is finite."""
     mode, pixels = MODES["ELS-interior"], [(i, j) for i in range(5) for j in range(5)]
     x = np.concatenate([np.full((1, 5, 5, 1), 40.0), digits[:5, 2:7, 2:7]])
     denoiser, ys = LocalDenoiser(x.astype(np.float32), 3, **mode), x[1:3]
