@@ -82,7 +82,7 @@ record: $(VENV)/installed
 		--num-images 16384 --train-steps 1000 --batch-size 4 --output results --name unet-variants-mnist-sweep
 	$(BIN)/python -m benchmarks.gradients --record gradients
 	$(BIN)/python -m benchmarks.training --rounds 15 --record training
-	$(BIN)/python -m benchmarks.local --repetitions 3 --record local
+	$(BIN)/python -m benchmarks.local --batches 1 --repetitions 3 --record local
 	$(BIN)/python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1 --boundaries interior \
 		--repetitions 1 --record local-all-images
 	$(BIN)/python -m benchmarks.demo

@@ -83,6 +83,16 @@ def test_default_batches_are_bounded():
     assert len(sizes) == 6  # three batches of two, the last of which does one example again
 
 
+@pytest.mark.parametrize(
+    ("shape", "batches"), [((3, 2**18 + 1), 3), ((7, 2**16), 2), ((2**18, 1), 1), ((2**18 + 1,), 2)], ids=str
+)
+def test_number_of_default_batches(shape, batches, capsys):
+    """2^18 numbers at once, but one example at least; examples may be single numbers."""
+    z = np.zeros(shape, np.float32)
+    assert generate(shrink, z, np.array([1.0, 0.0]), progress=True).shape == shape
+    assert f"{batches}/{batches}" in capsys.readouterr().err
+
+
 def test_images_and_one_example():
     z = RNG.standard_normal((1, 2, 3, 1))
     np.testing.assert_allclose(generate(shrink, z, SIGMAS)[0], sample(shrink, z[0], SIGMAS), atol=ROUNDING)

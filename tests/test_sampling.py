@@ -224,6 +224,14 @@ def test_log_density_of_a_diverging_chain(start):
     assert got == -np.inf
 
 
+def test_log_density_where_only_a_derivative_is_infinite():
+    """Roots at 0: the sample is finite, the Jacobian is not in one of its two rows."""
+    roots = lambda y, s: jnp.stack([jnp.sqrt(y).sum(), 0.5 * y[1]])  # noqa: E731
+    x, got = log_density(roots, jnp.zeros(2), SIGMAS)
+    np.testing.assert_array_equal(x, np.zeros(2))
+    assert got == -np.inf
+
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ CORE = {
     "sampling": (["sampling.py", "generation.py"], ["test_sampling.py", "test_generation.py", "test_golden.py"]),
     "training": (
         ["training/steps.py", "training/objective.py", "training/fitting.py", "training/_run.py", "training/_loop.py"],
-        ["training/test_training.py", "training/test_together.py", "training/test_checkpoints.py", "test_golden.py"],
+        ["training", "test_golden.py"],
     ),
     "checkpoints": (["training/checkpoints.py", "training/_identity.py", "_folder.py"], ["training"]),
     "agreement": (["metrics/comparison.py"], ["metrics/test_comparison.py"]),

@@ -1,8 +1,10 @@
 """The folder of a training run: of one process at a time, whole after a kill, and of use when the disk is full."""
 
+import errno
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,6 +66,43 @@ def test_system_without_locks_says_so(tmp_path, monkeypatch):
         pass
 
 
+def test_a_file_is_replaced_once_it_is_whole(tmp_path):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_text("before")
+    with _folder.whole(path) as partial, _folder.whole(other) as another:
+        partial.write_text("after")
+        another.write_text("new")
+        assert path.read_text() == "before"
+        assert not other.exists()
+    assert (path.read_text(), other.read_text()) == ("after", "new")
+    for code, error in ((errno.ENOSPC, r"No space left .* needs more room for its next file; (\S+) MB are free"),
+                        (errno.EACCES, "^.Errno 13. mine$")):  # fmt: skip
+        with pytest.raises(OSError, match=error) as raised, _folder.whole(path):
+            raise OSError(code, "mine")
+        assert path.read_text() == "after"
+        if code == errno.ENOSPC:
+            free = float(re.search(error, str(raised.value))[1])
+            assert free == pytest.approx(shutil.disk_usage(tmp_path).free / 1e6, rel=0.1)
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_folder_is_made_and_may_be_deleted_meanwhile(tmp_path):
+    with training.Checkpoints(tmp_path / "of" / "many", {}):
+        (tmp_path / "of" / "many" / "lock").unlink()
+    assert (tmp_path / "of" / "many" / "identity.json").exists()
+
+
+def test_numbers_in_a_list_may_differ_in_their_last_bits(tmp_path):
+    """And no list is as good as another, or as none."""
+    with training.Checkpoints(tmp_path, {"levels": [1.0, 2.0]}):
+        pass
+    with training.Checkpoints(tmp_path, {"levels": [1.0, 2.00001]}):
+        pass
+    for levels in ([1.0, 2.00003], [1.0], [1.0, 2.0, 3.0], "1, 2", None):
+        with pytest.raises(ValueError, match=re.escape(f"(levels: [1.0, 2.0] there, {levels!r} here)")):
+            training.Checkpoints(tmp_path, {"levels": levels})
+
+
 def test_failed_save_keeps_what_is_complete(tmp_path):
     """A limit on the size of a file, which the system enforces as it does the end of a disk."""
     save(tmp_path, 1)
@@ -101,6 +140,9 @@ def test_full_disk_is_said_before_it_is_written_to(tmp_path, capfd):
         assert capfd.readouterr().err.count("\n") < 5
         with training.Checkpoints(disk / "run", {}) as checkpoints:
             np.testing.assert_array_equal(checkpoints.restore_latest(state(0))["value"], NOISE + 1)
+        with training.Checkpoints(disk / "run", {}) as checkpoints, pytest.raises(OSError, match=r"needs 1.9 MB"):
+            checkpoints.save(2, [jnp.zeros(()) for _ in range(400)])  # the beginnings of many files
+        (disk / "run" / "steps" / "3.orbax-checkpoint-tmp").mkdir()  # what a kill leaves
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with training.Checkpoints(disk / "run", {}) as checkpoints:  # a finished run is only read
             np.testing.assert_array_equal(checkpoints.restore_latest(state(0))["value"], NOISE + 1)

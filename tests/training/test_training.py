@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 from functools import partial
 
@@ -43,6 +44,9 @@ def test_loss_is_the_weighted_output_error(x, prediction):
             c_out = {"x": 1, "noise": sigma, "v": sigma * 0.8 / np.sqrt(sigma**2 + 0.64)}[prediction]
             expected += (1 + sigma) * np.mean(np.square(error / c_out)) / 6
     np.testing.assert_allclose(objective(params, images, noise, SIGMAS[:-1]), expected, rtol=1e-12)
+    without = dataclasses.replace(objective, weight_penalty=0.0)
+    expected -= 0.01 * np.sum(np.square(params["kernel"]))
+    np.testing.assert_allclose(without(params, images, noise, SIGMAS[:-1]), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("prediction", ["x", "noise", "v"])
@@ -107,6 +111,19 @@ def test_average_follows_the_parameters(x):
     assert 0 < jnp.abs(last - averaged).max() < jnp.abs(last).max()
 
 
+def test_decay_of_the_average_is_ramped_up(x):
+    """Of an average that was 0, the new parameters' share is what the decay leaves."""
+    objective, optimizer = training.Objective(networks.PixelwiseLinear(LEVELS), "x", 1.0), optax.sgd(0.1)
+    start = training.init_state(objective, optimizer, jax.random.key(0), x)
+    start = dataclasses.replace(start, average=jax.tree.map(jnp.zeros_like, start.params))
+    step = jax.jit(partial(training.train_step, objective, optimizer, 0.9, SIGMAS[:-1], 2))
+    for done, decay in ((0, 1 / 10), (5, 6 / 15), (1000, 0.9)):
+        new, _ = step(dataclasses.replace(start, step=jnp.asarray(done, jnp.int32)), x, jax.random.key(1))
+        assert new.step == done + 1
+        expected = jax.tree.map(lambda value, rest=1 - decay: rest * value, new.params)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), new.average, expected)
+
+
 def test_schedule_instead_of_a_grid(x):
     network = training.fit(
         networks.MLP(width=8, depth=1), x, schedules.cosine(), key=jax.random.key(0), num_steps=5, progress=False
@@ -139,6 +156,45 @@ def test_resumes_to_the_same_parameters(x, tmp_path):
     same(fit(checkpoint_folder=tmp_path).params, whole.params)  # a finished run is only read
     shutil.rmtree(tmp_path / "steps" / "40")  # what a kill between the two leaves
     same(fit(checkpoint_folder=tmp_path).params, whole.params)
+
+
+@pytest.mark.parametrize(("num_steps", "kept"), [(20, {"18", "20"}), (8, {"7", "8"})])
+def test_a_tenth_of_the_run_is_between_checkpoints(x, tmp_path, num_steps, kept):
+    training.fit(
+        networks.DenseLinear(LEVELS), x, SIGMAS, key=jax.random.key(0), num_steps=num_steps, steps_per_dispatch=1,
+        checkpoint_folder=tmp_path, progress=False,
+    )  # fmt: skip
+    assert {path.name for path in (tmp_path / "steps").iterdir()} == kept
+
+
+def add(state, x, key):
+    """A step that counts, of which two losses are shown."""
+    return dataclasses.replace(state, step=state.step + 1, params=state.params + x), jnp.stack([x, 3 * x])
+
+
+def test_loop_goes_on_where_it_was_and_stops_at_checkpoints(tmp_path, capsys):
+    """What the identity says of the state is believed, so that another start is not looked at."""
+    start = training.TrainState(jnp.zeros((), jnp.int32), jnp.ones(()), None, None)
+    options = {"x": jnp.ones(()), "key": jax.random.key(0), "label": "run", "checkpoint_folder": tmp_path}
+    options |= {"per_dispatch": 2, "checkpoint_every": 3, "identity": {"state": "all the same"}}
+    assert training.loop(add, start, num_steps=6, **options).params == 7
+    assert {path.name for path in (tmp_path / "steps").iterdir()} == {"3", "6"}
+    assert "loss=2" in capsys.readouterr().err  # the mean
+    other = dataclasses.replace(start, params=100 * start.params)
+    new = training.loop(add, other, num_steps=8, **options)
+    assert (new.step, new.params) == (8, 9)
+    with pytest.raises(ValueError, match=r"another configuration \(data"):
+        training.loop(add, other, num_steps=8, **options | {"x": jnp.full((), 2.0)})
+
+
+@pytest.mark.parametrize(("per_dispatch", "seen"), [(1, 10), (2, 4)])
+def test_losses_are_checked_at_checkpoints_and_where_several_steps_are_dispatched(per_dispatch, seen):
+    """The loss of the third step is infinite, and of all that follow."""
+    start = training.TrainState(jnp.zeros((), jnp.int32), None, None, None)
+    step = lambda state, x, _: (dataclasses.replace(state, step=state.step + 1), x / (state.step < 2))  # noqa: E731
+    options = {"num_steps": 20, "checkpoint_every": 10, "label": "", "progress": False, "per_dispatch": per_dispatch}
+    with pytest.raises(FloatingPointError, match=f"the loss became inf before step {seen};"):
+        training.loop(step, start, x=jnp.ones(()), key=jax.random.key(0), **options)
 
 
 def test_checkpoint_of_another_configuration_is_refused_and_kept(x, tmp_path):
@@ -252,6 +308,9 @@ def test_every_step_of_the_default_rate_moves(num_steps):
     assert rates.min() > 0
     assert rates.max() == 0.5
     np.testing.assert_allclose(rate(num_steps), 0, atol=1e-15)
+    warmup, step = max(1, num_steps // 20), np.arange(1, num_steps + 1)
+    cosine = (1 + np.cos(np.pi * (step - warmup) / (num_steps + 1 - warmup))) / 2
+    np.testing.assert_allclose(rates, 0.5 * np.where(step < warmup, step / warmup, cosine), rtol=1e-6)
 
 
 @pytest.mark.parametrize("ema_decay", [None, 0.999])

@@ -33,7 +33,7 @@ def pairwise(a, b, shifts=0, flips=False):
 
 
 def brute_force(samples, train, k=2, fraction=1 / 3, **moves):
-    """Distances, indices and scale by the definition, from all distances between all images."""
+    """Distances, indices, scale and share by the definition, from all distances between all images."""
     among = pairwise(train, train, **moves)
     np.fill_diagonal(among, np.inf)
     size = min(16, len(train) - 1, int(np.ceil(len(train) ** 0.5)))
@@ -50,7 +50,7 @@ def brute_force(samples, train, k=2, fraction=1 / 3, **moves):
         for rank in range(k):
             indices[i, rank] = left.argmin()
             left[near[indices[i, rank]]] = left[indices[i, rank]] = np.inf
-    return np.take_along_axis(distances, indices, axis=1), indices, scale
+    return np.take_along_axis(distances, indices, axis=1), indices, scale, near.any(axis=1).mean()
 
 
 def with_twins(kind):
@@ -74,13 +74,44 @@ def test_copies_of_near_duplicates_are_memorised_and_new_images_are_not(kind):
     assert found.memorised.all()
     assert not found.held_out.memorised.any()
     for result, x in ((found, samples), (found.held_out, held_out)):
-        distances, indices, scale = brute_force(x, train)
+        distances, indices, scale, share = brute_force(x, train)
         np.testing.assert_allclose(result.distances, distances, rtol=1e-5)
         np.testing.assert_array_equal(result.indices, indices)
         assert result.neighbour_scale == pytest.approx(scale, rel=1e-5)
+        assert result.near_duplicate_share == pytest.approx(share)
+        assert result.duplicate_fraction == 1 / 3
     published = metrics.novelty(samples, train, ratio="published")
     assert published.memorised_fraction == (kind == "none")
     np.testing.assert_allclose(published.distances, np.sort(pairwise(samples, train))[:, :2], rtol=1e-5)
+    assert (published.duplicate_fraction, published.neighbour_scale, published.near_duplicate_share) == (0, None, None)
+
+
+@pytest.mark.parametrize(("count", "is_group"), [(16, True), (17, False)])
+def test_groups_of_up_to_sixteen_are_near_duplicates(count, is_group):
+    """An image and others nearly the same, in a set of more than 17^2."""
+    train = np.concatenate([DIGITS[: 317 - count], nearly(np.repeat(DIGITS[:1], count - 1, axis=0))])
+    sample = nearly(DIGITS[:1], 9)
+    found = metrics.novelty(sample, train)
+    assert found.memorised.all() == is_group
+    np.testing.assert_array_equal(found.indices, brute_force(sample, train)[1])
+
+
+def test_the_share_of_near_duplicates_is_of_512_images():
+    train = np.concatenate([DIGITS[:360], nearly(DIGITS[:243])])
+    share = metrics.novelty(DIGITS[:1], train).near_duplicate_share
+    assert share == pytest.approx(2 * 243 / 603, abs=0.01)
+    assert share * 512 % 1 == 0
+
+
+def test_no_share_of_the_scale_is_no_near_duplicate():
+    """Two different images are at distance 0, as the square of their difference underflows."""
+    train = np.array([[0.0], [1e-200], [1.0], [3.0]])
+    counted = metrics.novelty(train[:1], train, duplicate_fraction=0.0)
+    assert counted.indices.tolist() == [[0, 1]]
+    assert (counted.near_duplicate_share, counted.ratio.tolist()) == (0, [0])
+    found = metrics.novelty(train[:1], train)
+    assert found.indices.tolist() == [[0, 2]]
+    assert found.near_duplicate_share == 0.5
 
 
 def test_the_third_neighbour_is_no_near_duplicate_of_the_first_two():
@@ -135,6 +166,10 @@ def test_a_hull_of_fewer_different_images_than_vertices(digits):
     found = metrics.hull_distance(digits[20:24], train, num_vertices=7)
     alone = metrics.hull_distance(digits[20:24], digits[:5], num_vertices=5)
     np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-2)
+    # The nearest comes again, not the second nearest, which is its twin.
+    corners = np.array([[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 10.0]])
+    found = metrics.hull_distance(np.array([[-1.0, 0.4]]), corners, num_vertices=4)
+    np.testing.assert_allclose(found.distances, np.sqrt(1.16), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("shifts", "flips"), [pytest.param(0, True, marks=pytest.mark.slow), (1, True)])
@@ -155,6 +190,13 @@ def test_moved_copies_are_memorised_where_moves_are_searched(shifts, flips):
         np.testing.assert_allclose(result.distances, brute_force(x, train, **options)[0], rtol=1e-5)
 
 
+def test_moved_images_of_unequal_sides():
+    """All images count, so that the second neighbour is another image and not the first one moved."""
+    train, x = (np.random.default_rng(seed).standard_normal((12, 3, 4, 2)) for seed in (4, 5))
+    found = metrics.novelty(x, train, ratio="published", shifts=1)
+    np.testing.assert_allclose(found.distances, np.sort(pairwise(x, train, shifts=1))[:, :2], rtol=1e-12)
+
+
 def test_fractions_at_other_thresholds():
     changed = DIGITS[:72] + np.linspace(0, 0.5, 72, dtype=np.float32)[:, None, None, None]
     found = metrics.novelty(changed, DIGITS[:72], DIGITS[72:122])
@@ -164,6 +206,7 @@ def test_fractions_at_other_thresholds():
     numbers = found.summary()
     assert numbers["memorised_at_half"] < numbers["memorised_fraction"] < numbers["memorised_at_double"]
     assert numbers["memorised_at_half"] == pytest.approx((ratio < 1 / 6).mean())
+    assert numbers["distance_median"] == pytest.approx(np.median(found.distances[:, 0]))
     assert numbers["held_out_memorised_at_double"] == pytest.approx(float(found.held_out.memorised_at([2 / 3])[0]))
 
 
@@ -179,6 +222,11 @@ def test_fractions_at_other_thresholds():
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=message):
         metrics.novelty(DIGITS[:3], DIGITS[:9], **options)
+
+
+def test_shifts_are_less_than_half_the_shorter_side():
+    with pytest.raises(ValueError, match=r"less than half an image of \(4, 8\), got 2"):
+        metrics.novelty(DIGITS[:3, :4], DIGITS[:9, :4], shifts=2)
 
 
 def test_only_images_can_be_moved():

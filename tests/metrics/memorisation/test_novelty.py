@@ -1,6 +1,7 @@
 """Neighbours against float64 brute force, copies and duplicates, chunking, memory, the held-out reference."""
 
 import json
+import time
 
 import jax
 import jax.numpy as jnp
@@ -74,14 +75,22 @@ def test_exclude_self_leaves_out_the_image_but_not_its_duplicate(sets, k):
     assert not (found.indices == jnp.arange(N)[:, None]).any()
 
 
-@pytest.mark.parametrize("offset", [0.0, 1000.0])
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_neighbours_in_few_dimensions(dim, scale):
+    """Where the candidates beyond the neighbours are hardly farther than these, of all sizes."""
+    queries, data = (scale * np.random.default_rng(7).normal(size=(x, dim)) for x in (200, N))
+    check(queries, data, 3)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0, -1000.0])
 def test_near_duplicates_are_told_apart_in_float32(offset):
     # 60 images closer to each other than the rounding of |a|^2 - 2ab + |b|^2, among others that are far.
     rng = np.random.default_rng(1)
     cluster = rng.normal(size=SHAPE) + 0.0001 * rng.normal(size=(60, *SHAPE))
     data = (np.concatenate([rng.normal(size=(90, *SHAPE)), cluster]) + offset).astype(np.float32)
     queries = np.concatenate([data[100:104], data[:2]])
-    check(queries, data, 3, chunk_size=40)
+    check(queries, data, 8, chunk_size=40)
 
 
 def test_ties_go_to_the_lower_index():
@@ -90,13 +99,48 @@ def test_ties_go_to_the_lower_index():
     check(data[:4], data, 5, chunk_size=33)
 
 
-def test_equal_distances_that_rounding_would_tell_apart_go_to_the_lower_index():
-    # 48 images at distance exactly 1 from the query, far from the mean of the data.
-    rng = np.random.default_rng(5)
-    query = rng.integers(-256, 256, size=(1, 24)) / 64
-    shell = query + np.concatenate([np.eye(24), -np.eye(24)])
-    data = np.concatenate([rng.integers(-256, 256, size=(90, 24)) / 64, shell]).astype(np.float32)
-    check(query.astype(np.float32), data, 12, chunk_size=60)
+def equally_far(query, seed):
+    """A query of integers, and from there to the data: 11 that are near, 30 at one distance, 60 that are far."""
+    rng = np.random.default_rng(seed)
+    mixed = lambda x, count: rng.permuted(np.tile(x, (count, 1)), axis=1)  # noqa: E731
+    dim = 8 if query == "far from the mean" else 24
+    to_shell = rng.integers(-16, 16, size=dim)
+    to_near = to_shell - np.sign(to_shell)
+    if query == "far from all":
+        parts = 100 + mixed(to_near, 11) - 1, 100 + mixed(to_shell, 30), rng.integers(120, 130, size=(60, dim))
+    elif query == "at the mean":
+        half = mixed(to_shell, 15), 2 * mixed(to_shell, 30)
+        parts = 0 * mixed(to_near, 1), mixed(to_near, 10), *half, *(-x for x in half)
+    else:
+        parts = mixed(to_near, 11), mixed(to_shell, 30), rng.integers(60, 99, size=(60, dim))
+    return rng.integers(-8, 9, size=(1, dim)), rng.permutation(np.concatenate(parts))
+
+
+@pytest.mark.parametrize("scale", [2.0**-20, 1.0, 2.0**20])
+@pytest.mark.parametrize("query", ["far from the mean", "at the mean", "far from all"])
+def test_equal_distances_that_rounding_would_tell_apart_go_to_the_lower_index(query, scale):
+    """The last neighbours are some of 30 at exactly the same distance, of which rounding would prefer others."""
+    for seed in range(20):
+        place, others = equally_far(query, seed)
+        queries, data = ((scale * x).astype(np.float32) for x in (place, place + others))
+        check(queries, data, 12 if seed % 2 else 20, chunk_size=60)
+
+
+def test_neighbours_that_stand_out_are_found_quickly():
+    """Only among near-duplicates, which rounding hides, is a query compared with all data by differences."""
+    normal = lambda *shape: np.random.default_rng(6).normal(size=shape).astype(np.float32)  # noqa: E731
+    data, queries, close = 100 + normal(2000, 64), 100 + normal(256, 64), 100 + 1e-4 * normal(256, 64)
+
+    def seconds(queries, data):
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            jax.block_until_ready(metrics.nearest_neighbours(queries, data, 3).distances)
+            taken.append(time.process_time() - began)
+        return min(taken)
+
+    # On a CPU some 20 times as long.
+    assert seconds(queries, data) < 0.25 * seconds(close, np.concatenate([close, data[256:]]))
 
 
 def test_one_image_as_data(sets):

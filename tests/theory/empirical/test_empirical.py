@@ -60,6 +60,18 @@ def test_float32_at_small_sigma(digits, chunk_size):
         np.testing.assert_allclose(got, posterior_mean(digits, y, np.float64(np.float32(sigma))), atol=tolerance)
 
 
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_float32_between_near_images_among_distant_ones(chunk_size):
+    """Rounding of distances to the origin, to the mirror image of y or to what lies beyond y is 100 times `sigma^2`."""
+    rng, sigma = np.random.default_rng(0), np.float32(0.03)
+    y, gap = 100 * rng.standard_normal(16).astype(np.float32), rng.standard_normal(16).astype(np.float32)
+    gap *= sigma / np.linalg.norm(gap)
+    data = np.stack([0 * y, -y, y + gap, 1.5 * y, y - 1.5 * gap])
+    got = apply(EmpiricalDenoiser(data, chunk_size), y, sigma)
+    expected = posterior_mean(data, y, np.float64(sigma))
+    np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("chunk_size", [None, 7])
 def test_finite_and_nearest_at_tiny_sigma_in_float32(digits, chunk_size):
     denoiser = EmpiricalDenoiser(digits.astype(np.float32), chunk_size)
@@ -105,6 +117,18 @@ def test_gradient_is_that_of_finite_differences(chunk_size):
         direction = rng.standard_normal(np.shape(part))
         high, low = (float(both(*at[:i], part + s * h * direction, *at[i + 1 :])[0]) for s in (1, -1))
         assert np.sum(gradient[i] * direction) == pytest.approx((high - low) / (2 * h), abs=1e-8)  # h**2, 1e-16 / h
+
+
+@pytest.mark.parametrize(
+    ("data_shape", "batch"),
+    [((2**20, 4), 2**14), ((64, 2**12), 2**17), ((2**17, 2**12), 2**12)],
+    ids=["many images", "many queries", "large images"],
+)
+def test_memory_of_a_batch_is_bounded(data_shape, batch):
+    """Temporary arrays stay below a GiB, by the compiled program's own account: nothing is computed."""
+    data, y = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (data_shape, (batch, data_shape[1])))
+    estimates = jax.jit(jax.vmap(lambda data, y: EmpiricalDenoiser(data)(y, 1.0), (None, 0)))
+    assert estimates.lower(data, y).compile().memory_analysis().temp_size_in_bytes < 2**30
 
 
 @pytest.mark.usefixtures("unchecked")
