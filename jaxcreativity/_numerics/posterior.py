@@ -111,7 +111,7 @@ def _all_by_differences(points) -> bool:
     return n <= NUM_KEPT or d <= FEW_COORDINATES
 
 
-# --- energies from products --------------------------------------------------------------------------------------------
+# --- energies from products ---
 
 
 def _by_products(y, points, sigma, values, log_weights, *, chunk_size):
@@ -140,7 +140,7 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
         if tangents[0] is not None:
             terms += (2 / temperature * dot(x, tangents[0]),)
         if dx is not None:
-            terms += (2 / temperature * (dot(dx, y) - _row_sums(x * dx)),)
+            terms += (2 / temperature * (dot(dx, y) - _inner(x, dx)),)
         changes = weights * _sum(terms, like=weights)
         values_sum = dot(changes, v) if dv is None else dot(changes, v) + dot(weights, dv)
         return sums[0] + values_sum, sums[1] + changes.sum()
@@ -151,7 +151,7 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
 
 
 def _energies(y, x, log_pi, temperature):
-    energies = _row_sums(jnp.square(x)) - 2 * dot(x, y)
+    energies = _inner(x, x) - 2 * dot(x, y)
     return energies if log_pi is None else energies - temperature * log_pi
 
 
@@ -161,7 +161,7 @@ def _chunk(arrays, first, size):
     return tuple(None if x is None else jax.lax.dynamic_slice_in_dim(x, first, size) for x in arrays)
 
 
-# --- leading energies from differences ---------------------------------------------------------------------------------
+# --- leading energies from differences ---
 
 
 class _Rows:
@@ -201,7 +201,9 @@ class _Rows:
         if self.leading is None:
             return dot(b, self.exact)
         others = b.at[self.leading].set(0, unique_indices=True)
-        return dot(b[self.leading], self.exact) + _combine(others, self.rows, self.chunk_size) - others.sum() * self.near
+        return (
+            dot(b[self.leading], self.exact) + _combine(others, self.rows, self.chunk_size) - others.sum() * self.near
+        )
 
 
 class _Compared(NamedTuple):
@@ -228,7 +230,7 @@ def _compare(y, points, temperature, log_weights, chunk_size) -> _Compared:
         near, leading = jnp.argmin(jax.lax.stop_gradient(roughly)), None
         reference = roughly[near] - dot(y, y)
     else:
-        roughly = _row_sums(jnp.square(points)) - 2 * _times(points, y, chunk_size)
+        roughly = _inner(points, points) - 2 * _times(points, y, chunk_size)
         leading = jax.lax.top_k(-jax.lax.stop_gradient(roughly), NUM_KEPT)[1]
         # Fused with what they select, indices would be found again for every number on CPUs.
         leading = jax.lax.optimization_barrier(leading)
@@ -264,7 +266,7 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
         terms += (2 / temperature * c.x.times(dy),)
     if dx is not None:
         exact = jnp.sum((y[None] - c.x.leading_of(points)) * c.x.leading_of(dx), axis=1)
-        terms += (2 / temperature * c.x.replace(lambda: _times(dx, y, chunk_size) - _row_sums(points * dx), exact),)
+        terms += (2 / temperature * c.x.replace(lambda: _times(dx, y, chunk_size) - _inner(points, dx), exact),)
     # An infinite change of no weight is none, and that of all weight is none of the mean, however it is rounded.
     changes = c.weights * jnp.where(counts, _sum(terms, c.weights), 0)
     change = changes.sum()
@@ -274,7 +276,7 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
     return _Weighted(mean, out.total * change, jnp.zeros_like(out.reference))
 
 
-# --- both --------------------------------------------------------------------------------------------------------------
+# --- both ---
 
 
 def _cooling(energies, sigma, temperature, dsigma):
@@ -288,13 +290,17 @@ def _sum(terms, like):
 
 def _times(rows, u, chunk_size):
     """`rows u`, a chunk after the other."""
-    whole = len(rows) // chunk_size
-    of_chunk = lambda i: dot(jax.lax.dynamic_slice_in_dim(rows, i * chunk_size, chunk_size), u)  # noqa: E731
+    return _in_chunks(lambda rows: dot(rows, u), rows, chunk_size=chunk_size)
+
+
+def _in_chunks(function, *arrays, chunk_size):
+    """A function that takes rows to numbers, of all rows of some arrays, a chunk after the other."""
+    whole = len(arrays[0]) // chunk_size
     if whole <= 1:
-        return dot(rows, u)
-    return jnp.concatenate(
-        [jax.lax.map(of_chunk, jnp.arange(whole)).ravel(), dot(rows[whole * chunk_size :], u)]
-    )
+        return function(*arrays)
+    rows = lambda i: (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in arrays)  # noqa: E731
+    first = jax.lax.map(lambda i: function(*rows(i)), jnp.arange(whole))
+    return jnp.concatenate([first.ravel(), function(*(x[whole * chunk_size :] for x in arrays))])
 
 
 def _combine(b, rows, chunk_size):
@@ -311,6 +317,8 @@ def _combine(b, rows, chunk_size):
     return jax.lax.scan(add, rest, jnp.arange(whole))[0]
 
 
-def _row_sums(matrix):
-    # As a product: XLA sums the rows of a matrix ten times slower on CPUs.
-    return dot(matrix, jnp.ones(matrix.shape[1], matrix.dtype))
+def _inner(a, b):
+    """Inner products of the rows of two matrices, some rows at a time: products of all entries may not fit."""
+    # As a product with ones: XLA sums the rows of a matrix ten times slower on CPUs.
+    ones, most = jnp.ones(a.shape[1], a.dtype), streaming.default_chunk_size(a.shape[1], on_cpu=2**24)
+    return _in_chunks(lambda a, b: dot(a * b, ones), a, b, chunk_size=most)
