@@ -119,7 +119,7 @@ def _by_products(y, points, sigma, values, log_weights, *, chunk_size):
 
     def one_chunk(total, first, is_new):
         x, v, log_pi = _chunk((points, values, log_weights), first, is_new.size)
-        energies = _energies(y, x, log_pi, temperature)
+        energies = _weighted(_squares(y, x), log_pi, temperature)
         part = streaming.partial(energies, x if v is None else v, temperature, is_new)
         return part if total is None else streaming.merge(total, part, temperature)
 
@@ -134,9 +134,9 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
         data = points, values, log_weights, tangents[1], tangents[3], tangents[4]
         x, v, log_pi, dx, dv, dlog_pi = _chunk(data, first, is_new.size)
         v, dv = (x, dx) if v is None else (v, dv)
-        energies = _energies(y, x, log_pi, temperature)
-        weights = jnp.exp(-(energies - out.reference) / temperature) * (is_new / out.total)
-        terms = _cooling(energies - out.reference, sigma, temperature, tangents[2]), dlog_pi
+        squares = _squares(y, x) - out.reference
+        weights = jnp.exp(-_weighted(squares, log_pi, temperature) / temperature) * (is_new / out.total)
+        terms = _cooling(squares, sigma, temperature, tangents[2]), dlog_pi
         if tangents[0] is not None:
             terms += (2 / temperature * dot(x, tangents[0]),)
         if dx is not None:
@@ -150,9 +150,8 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
     return _Weighted(weighted - out.mean * change, out.total * change, jnp.zeros_like(out.reference))
 
 
-def _energies(y, x, log_pi, temperature):
-    energies = _inner(x, x) - 2 * dot(x, y)
-    return energies if log_pi is None else energies - temperature * log_pi
+def _squares(y, x):
+    return _inner(x, x) - 2 * dot(x, y)
 
 
 def _chunk(arrays, first, size):
@@ -211,14 +210,14 @@ class _Compared(NamedTuple):
 
     Attributes:
         x: the points less the nearest one.
-        energies: `|y - x_i|^2 - T log pi_i`, less that of the nearest.
-        reference: energy of the nearest less |y|^2, roughly.
+        squares: `|y - x_i|^2`, less |y|^2 and the reference.
+        reference: the smallest energy, less |y|^2.
         weights: of the points, their sum 1.
         total: what their sum was, relative to the largest.
     """
 
     x: _Rows
-    energies: Array
+    squares: Array
     reference: Array
     weights: Array
     total: Array
@@ -239,14 +238,12 @@ def _compare(y, points, temperature, log_weights, chunk_size) -> _Compared:
     x = _Rows(points, near, leading, chunk_size)
     # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2) is exact where the two are nearly equal.
     exact = -2 * jnp.sum(x.exact * (y[None] - 0.5 * (x.leading_of(points) + x.near[None])), axis=1)
-    energies = x.replace(lambda: roughly - reference, exact)
-    if log_weights is not None:
-        energies = energies - temperature * log_weights
+    squares = x.replace(lambda: roughly - reference, exact)
+    energies = _weighted(squares, log_weights, temperature)
     smallest = jax.lax.stop_gradient(energies.min())
-    energies = energies - smallest
-    weights = jnp.exp(-energies / temperature)
+    weights = jnp.exp(-(energies - smallest) / temperature)
     total = weights.sum()
-    return _Compared(x, energies, reference + smallest, weights / total, total)
+    return _Compared(x, squares - smallest, reference + smallest, weights / total, total)
 
 
 def _by_differences(y, points, sigma, values, log_weights, *, chunk_size):
@@ -261,7 +258,7 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
     c = _compare(y, points, temperature, log_weights, chunk_size)
     v, dv = (c.x, dx) if values is None else (c.x.of(values), dv)
     counts = c.weights > 0
-    terms = _cooling(jnp.where(counts, c.energies, 0), sigma, temperature, dsigma), dlog_weights
+    terms = _cooling(jnp.where(counts, c.squares, 0), sigma, temperature, dsigma), dlog_weights
     if dy is not None:
         terms += (2 / temperature * c.x.times(dy),)
     if dx is not None:
@@ -279,9 +276,14 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
 # --- both ---
 
 
-def _cooling(energies, sigma, temperature, dsigma):
-    """Change of `-energies / T` with sigma."""
-    return None if dsigma is None else energies / temperature * (4 * sigma / temperature) * dsigma
+def _weighted(squares, log_weights, temperature):
+    """Energies of squared distances."""
+    return squares if log_weights is None else squares - temperature * log_weights
+
+
+def _cooling(squares, sigma, temperature, dsigma):
+    """Change of `-squares / T` with sigma."""
+    return None if dsigma is None else squares / temperature * (4 * sigma / temperature) * dsigma
 
 
 def _sum(terms, like):

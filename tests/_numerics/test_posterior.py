@@ -1,0 +1,90 @@
+"""Posterior means and their derivatives against a softmax of differences that JAX differentiates."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcreativity._numerics.posterior import posterior_mean
+
+RNG = np.random.default_rng(0)
+N, D = 50, 20
+"""More points than have their energies computed by differences, of more coordinates."""
+
+
+def plain(y, points, sigma, values, log_weights):
+    energies = jnp.sum(jnp.square(y[None] - points), axis=1) / (2 * sigma**2)
+    return jax.nn.softmax(log_weights - energies) @ values
+
+
+def arguments(sigma, n=N, d=D):
+    """Three y among points, of which the first are as near to each other as sigma."""
+    points = RNG.uniform(-1, 1, (n, d))
+    points[1:4] = points[0] + sigma * RNG.standard_normal((3, d))
+    y = points[:3] + sigma * RNG.standard_normal((3, d))
+    return y, points, np.float64(sigma), RNG.standard_normal((n, 4)), RNG.standard_normal(n)
+
+
+# In float64 products are precise enough above about 2e-5; in few coordinates all energies are differences.
+CASES = [("products", 0.5, D), ("differences", 3e-6, D), ("few coordinates", 0.1, 2)]
+
+
+@pytest.mark.parametrize("chunk_size", [None, 8])
+@pytest.mark.parametrize(("sigma", "d"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_means_and_derivatives_of_a_batch(sigma, d, chunk_size):
+    """With respect to every argument, in reverse; and the second, along a direction."""
+    args = arguments(sigma, d=d)
+    weights = RNG.standard_normal((3, 4))
+    directions = tuple(RNG.standard_normal(np.shape(x)) for x in args)
+    # Changes as small as what they are added to.
+    directions = tuple(sigma * x for x in directions[:3]) + directions[3:]
+
+    def results(mean):
+        loss = lambda *args: jnp.sum(weights * jax.vmap(mean, (0, None, None, None, None))(*args))  # noqa: E731
+        gradient = jax.grad(loss, argnums=range(5))
+        means = jax.vmap(mean, (0, None, None, None, None))
+        return jax.jit(lambda *args: (means(*args), jax.jvp(gradient, args, directions)))(*args)
+
+    ours = lambda y, x, s, v, w: posterior_mean(y, x, s, values=v, log_weights=w, chunk_size=chunk_size)  # noqa: E731
+    got, truth = results(ours), results(plain)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(truth), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("sigma", [0.5, 3e-6])
+def test_the_mean_of_the_points_moves_with_them(sigma):
+    """Each is compared, and is what the mean is taken of."""
+    y, points, sigma = (jnp.asarray(x) for x in arguments(sigma)[:3])
+    directions = sigma * RNG.standard_normal(points.shape), 0.1 * sigma
+    truth = lambda points, sigma: plain(y[0], points, sigma, points, jnp.zeros(N))  # noqa: E731
+    got, expected = (jax.jvp(f, (points, sigma), directions) for f in (functools.partial(posterior_mean, y[0]), truth))
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
+
+
+def test_float32_at_all_noise_levels():
+    """Of as many coordinates as a small image; to 1e-4, as the weights of points far from each other are."""
+    points = RNG.uniform(-1, 1, (400, 768)).astype(np.float32)
+    means = jax.jit(jax.vmap(posterior_mean, (0, None, None)))
+    for sigma in np.geomspace(1e-4, 1e3, 15).astype(np.float32):
+        y = points[:8] + sigma * RNG.standard_normal((8, 768)).astype(np.float32)
+        truth = jax.vmap(plain, (0, None, None, None, None))(
+            *(np.asarray(x, np.float64) for x in (y, points, sigma, points, np.zeros(400)))
+        )
+        np.testing.assert_allclose(means(y, points, sigma), truth, atol=1e-4)
+
+
+def test_no_noise_is_the_nearest_and_stands_still():
+    """Values and derivatives, where weights underflow and inverse temperatures are largest."""
+    y, points, _, values, log_weights = (np.asarray(x, np.float32) for x in arguments(0.1))
+    loss = lambda y, x, s, v, w: jnp.sum(posterior_mean(y, x, s, values=v, log_weights=w))  # noqa: E731
+    for few in (N, 5):
+        args = y[0], points[:few], np.float32(0), values[:few], log_weights[:few]
+        nearest = np.square(args[1] - y[0]).sum(axis=1).argmin()
+        value, gradient = jax.value_and_grad(loss, argnums=range(5))(*args)
+        np.testing.assert_allclose(value, values[nearest].sum(), rtol=1e-6)
+        np.testing.assert_array_equal(gradient[3], np.repeat(np.arange(few)[:, None] == nearest, 4, axis=1))
+        for part in (*gradient[:3], gradient[4]):
+            np.testing.assert_array_equal(part, np.zeros_like(part))
