@@ -34,7 +34,7 @@ CORE = {
     ),
     "posterior": (
         ["_numerics/posterior.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
-        ["_numerics/test_streaming.py", "theory/empirical"],
+        ["_numerics/test_posterior.py", "_numerics/test_streaming.py", "theory/empirical"],
     ),
     "patches": (
         ["theory/patches/_posterior.py", "theory/patches/local.py"],
