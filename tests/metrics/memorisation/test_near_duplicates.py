@@ -86,10 +86,12 @@ def test_copies_of_near_duplicates_are_memorised_and_new_images_are_not(kind):
     assert (published.duplicate_fraction, published.neighbour_scale, published.near_duplicate_share) == (0, None, None)
 
 
-@pytest.mark.parametrize(("count", "is_group"), [(16, True), (17, False)])
-def test_groups_of_up_to_sixteen_are_near_duplicates(count, is_group):
-    """An image and others nearly the same, in a set of more than 17^2."""
-    train = np.concatenate([DIGITS[: 317 - count], nearly(np.repeat(DIGITS[:1], count - 1, axis=0))])
+@pytest.mark.parametrize(
+    ("num_train", "count", "is_group"), [(316, 16, True), (316, 17, False), (100, 10, True), (100, 11, False)]
+)
+def test_groups_of_up_to_sixteen_are_near_duplicates(num_train, count, is_group):
+    """An image and others nearly the same; in sets of less than 256, the square root of their number."""
+    train = np.concatenate([DIGITS[: num_train + 1 - count], nearly(np.repeat(DIGITS[:1], count - 1, axis=0))])
     sample = nearly(DIGITS[:1], 9)
     found = metrics.novelty(sample, train)
     assert found.memorised.all() == is_group
@@ -168,8 +170,9 @@ def test_a_hull_of_fewer_different_images_than_vertices(digits):
     np.testing.assert_allclose(found.distances, alone.distances, rtol=1e-2)
     # The nearest comes again, not the second nearest, which is its twin.
     corners = np.array([[0.0, 0.0], [0.0, 1.0], [10.0, 0.0], [10.0, 10.0]])
-    found = metrics.hull_distance(np.array([[-1.0, 0.4]]), corners, num_vertices=4)
-    np.testing.assert_allclose(found.distances, np.sqrt(1.16), rtol=1e-6)
+    for num_vertices in (1, 4):
+        found = metrics.hull_distance(np.array([[-1.0, 0.4]]), corners, num_vertices=num_vertices)
+        np.testing.assert_allclose(found.distances, np.sqrt(1.16), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("shifts", "flips"), [pytest.param(0, True, marks=pytest.mark.slow), (1, True)])
