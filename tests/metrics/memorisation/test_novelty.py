@@ -132,15 +132,14 @@ def test_neighbours_that_stand_out_are_found_quickly():
     data, queries, close = 100 + normal(2000, 64), 100 + normal(256, 64), 100 + 1e-4 * normal(256, 64)
 
     def seconds(queries, data):
-        taken = []
-        for _ in range(3):
-            began = time.process_time()
-            jax.block_until_ready(metrics.nearest_neighbours(queries, data, 3).distances)
-            taken.append(time.process_time() - began)
-        return min(taken)
+        began = time.process_time()
+        jax.block_until_ready(metrics.nearest_neighbours(queries, data, 3).distances)
+        return time.process_time() - began
 
-    # On a CPU some 20 times as long.
-    assert seconds(queries, data) < 0.25 * seconds(close, np.concatenate([close, data[256:]]))
+    seconds(queries, data)  # compiles
+    # On a CPU some 20 times as long; a few attempts, for what else the machine does.
+    attempts = ((seconds(queries, data), seconds(close, np.concatenate([close, data[256:]]))) for _ in range(10))
+    assert any(quick < 0.25 * slow for quick, slow in attempts)
 
 
 def test_one_image_as_data(sets):
