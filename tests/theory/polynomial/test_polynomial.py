@@ -2,6 +2,7 @@
 
 import math
 from decimal import Decimal, getcontext
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +85,43 @@ def test_matches_exact_arithmetic_at_every_noise_level(dtype, degree, tolerance)
             assert got.dtype == dtype
             error = np.abs(np.asarray(got, float) - expected) / np.maximum(np.abs(expected), std)
             assert error.max() < tolerance, (name, sigma, error.max())
+
+
+@pytest.mark.parametrize("unit", [1e-18, 1.0, 1e12])
+def test_recurrence_of_the_exponential_law_in_any_unit(unit):
+    """That of `(x - unit) / unit` is Laguerre's: alpha_n = 2 n, beta_n = n."""
+    target = polynomial.from_moments([math.factorial(k) * unit**k for k in range(7)], 3).target
+    np.testing.assert_allclose([target.mean, target.scale], [unit, unit], rtol=1e-14)
+    np.testing.assert_allclose(target.alpha, [0.0, 2.0, 4.0], atol=1e-12)
+    np.testing.assert_allclose(target.beta, [1.0, 2.0, 3.0], rtol=1e-12)
+
+
+def test_newton_step_brings_back_digits_and_costs_none():
+    """Degree 9: the uniform law keeps five digits without it, order 10 ten; the Gaussian law is exact and stays so."""
+    n = np.arange(1, 10)
+    for twice_order, tolerance in ((1, 1e-8), (20, 1e-11)):  # the laws (1 - x^2)^(order - 1/2), Gegenbauer's
+        ratios = [Fraction(2 * i - 1, 2 * i + twice_order) for i in n.tolist()]
+        moments = [float(math.prod(ratios[: k // 2])) if k % 2 == 0 else 0.0 for k in range(19)]
+        target, order = polynomial.from_moments(moments, 9).target, twice_order / 2
+        beta2 = n * (n + 2 * order - 1) / (4 * (n + order) * (n + order - 1))
+        np.testing.assert_allclose(target.beta, np.sqrt(beta2 / moments[2]), rtol=tolerance)
+        np.testing.assert_allclose(target.alpha, 0.0, atol=tolerance)
+    gaussian = polynomial.from_moments([gaussian_moment(0.0, 1.0, k) for k in range(19)], 9).target
+    np.testing.assert_allclose(gaussian.beta, np.sqrt(n), rtol=1e-14)
+
+
+@pytest.mark.parametrize("weight", [0.2, 1e-6])
+def test_recurrences_of_one_and_two_atoms_end(weight):
+    """Atoms 0 and 1, however rare the second, and one atom, whose scale is said to be 1."""
+    std = math.sqrt(weight * (1 - weight))
+    two = polynomial.from_moments([1.0] + [weight] * 6, 3).target
+    np.testing.assert_allclose([two.mean, two.scale], [weight, std], rtol=1e-14)
+    np.testing.assert_allclose(two.alpha[:2], [0.0, (1 - 2 * weight) / std], atol=1e-12 / std)
+    np.testing.assert_allclose(two.beta, [1.0, 0.0, 0.0], atol=1e-12)
+    one = polynomial.from_moments([weight**k for k in range(7)], 3)
+    np.testing.assert_array_equal([one.target.mean, one.target.scale], [weight, 1.0])
+    np.testing.assert_array_equal(one.target.beta, np.zeros(3))
+    np.testing.assert_array_equal(evaluate(one, jnp.array([-3.0, 2.0]), 0.5), [weight, weight])
 
 
 @pytest.mark.parametrize("degree", [2, 5])
@@ -181,6 +219,34 @@ def test_table_of_a_grid_gives_the_same_denoiser(digits, key, basis, options):
         np.testing.assert_allclose(evaluate(table, y, GRID[level]), evaluate(denoiser, y, GRID[level]), atol=1e-9)
 
 
+def test_table_uses_the_nearest_level():
+    denoiser, y = polynomial.from_moments(MOMENTS["exponential"], 3), jnp.linspace(-2.0, 4.0, 7)
+    table = polynomial.tabulate(denoiser, GRID)
+    for sigma, level in ((1.1 * GRID[5], 5), (0.9 * GRID[7], 7), (1e3, 0), (0.0, -2)):
+        np.testing.assert_allclose(evaluate(table, y, sigma), evaluate(denoiser, y, GRID[level]), rtol=1e-12)
+
+
+def test_pca_leaves_out_directions_of_rounding_size_only():
+    """Standard deviations 1e-2, 2e-9 and 0 on oblique axes: the second is 2e-7 of the first, rounding 3e-8 of it."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    x = (rng.normal(size=(4096, 3)) * np.array([1e-2, 2e-9, 0.0])) @ axes.T
+    target = polynomial.fit(jnp.asarray(x), 1, basis="pca").target
+    assert target.constant.tolist() == [True, False, False]
+    np.testing.assert_allclose(target.scale[1:], [2e-9, 1e-2], rtol=0.1)
+
+
+def test_pca_of_data_far_from_zero_in_float32():
+    """About 1e4, where float32 is spaced by 1e-3 and means of 2^16 examples lose more; against float64."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2**16, 2)) * np.array([0.1, 0.02]) @ np.array([[0.8, 0.6], [-0.6, 0.8]])
+    x = jnp.asarray(1e4 + x, jnp.float32)
+    y = x[:20]
+    single, double = (polynomial.fit(x.astype(dtype), 1, basis="pca") for dtype in (jnp.float32, jnp.float64))
+    got, expected = evaluate(single, y, 0.05), evaluate(double, y.astype(jnp.float64), 0.05)
+    np.testing.assert_allclose(got.astype(jnp.float64), expected, atol=3e-3)
+
+
 def test_same_moments_same_denoiser():
     """Two laws that agree up to order 2p cannot be told apart at degree p, and can at p + 1."""
     # Three atoms with the moments of the exponential law up to order 5 (Gauss-Laguerre nodes).
@@ -255,9 +321,12 @@ def test_any_denoiser_that_overflows_ends_infinite_not_nan():
     ([1.0, 0.0, 1.0], -1, "degree"),
     ([0.9, 0.0, 1.0], 1, r"moments\[0\]"),
     ([1.0, 1.0, 0.5], 1, r"moments\[2\] is below moments\[1\]"),
+    ([1.0, 0.0, -1.0], 1, r"moments\[2\] is below moments\[1\]"),
     ([1.0, 0.0, 1.0, 0.0, 0.5], 2, r"Hankel matrix of moments\[0 ... 4\]"),
     ([1.0, 0.0, 1.0, 0.0, 3.0, 0.0, 8.0], 3, r"Hankel matrix of moments\[0 ... 6\]"),
     ([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 5.0], 3, r"belong to 2 atoms .*moments\[6\]"),
+    ([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.5], 3, r"belong to 2 atoms .*moments\[6\]"),
+    ([1.0, 0.0, 1.0, 0.0, 1.0, 0.5, 1.0], 3, r"belong to 2 atoms .*moments\[5\]"),
     ([1.0, 0.0, np.nan, 0.0, 1.0], 2, "finite"),
 ])  # fmt: skip
 def test_bad_moments(moments, degree, message):
@@ -278,3 +347,9 @@ def test_bad_fits(digits, unchecked, options, message):
     options = dict(options)
     with pytest.raises(ValueError, match=message):
         polynomial.fit(jnp.asarray(digits), options.pop("degree"), **options)
+
+
+def test_constant_coordinates_have_no_density():
+    x = jnp.array([[0.0, 1.0, 0.5], [0.0, 2.0, 0.5], [0.0, 4.0, 0.5]])
+    with pytest.raises(ValueError, match="2 of 3 coordinate"):
+        polynomial.density(polynomial.fit(x, 1, basis="pixel"), x[:1], GRID)
