@@ -4,6 +4,7 @@
 |-----------------|------------------------------------------------------------------------------------|
 | `arithmetic`    | products in full precision, a square root that is safe to differentiate            |
 | `posterior`     | the posterior mean over weighted points                                            |
+| `rows`          | products of a matrix with vectors, in chunks; the leading rows in full precision   |
 | `streaming`     | the softmax-mean of more keys than memory holds, chunk by chunk, exactly           |
 | `levels`        | coefficients that differ from noise level to noise level: one table, one look-up   |
 | `spectral`      | functions of a symmetric matrix, differentiable where eigenvalues coincide         |

@@ -21,6 +21,7 @@ from jaxcreativity import _checks
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity._numerics.linear_groups import even_group
+from jaxcreativity._numerics.rows import RelativeRows, combine, inner, times
 
 NUM_KEPT = 32
 """Leading points whose energies are computed by differences."""
@@ -140,7 +141,7 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
         if tangents[0] is not None:
             terms += (2 / temperature * dot(x, tangents[0]),)
         if dx is not None:
-            terms += (2 / temperature * (dot(dx, y) - _inner(x, dx)),)
+            terms += (2 / temperature * (dot(dx, y) - inner(x, dx)),)
         changes = weights * _sum(terms, like=weights)
         values_sum = dot(changes, v) if dv is None else dot(changes, v) + dot(weights, dv)
         return sums[0] + values_sum, sums[1] + changes.sum()
@@ -151,7 +152,7 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
 
 
 def _squares(y, x):
-    return _inner(x, x) - 2 * dot(x, y)
+    return inner(x, x) - 2 * dot(x, y)
 
 
 def _chunk(arrays, first, size):
@@ -161,48 +162,6 @@ def _chunk(arrays, first, size):
 
 
 # --- leading energies from differences ---
-
-
-class _Rows:
-    """Rows of a matrix, less the row of the nearest point, the leading ones in full precision.
-
-    Args:
-        rows: the matrix.
-        near: index of the nearest.
-        leading: indices of the rows that are subtracted, or `None` for all; the others come from products.
-        chunk_size: rows in a product.
-    """
-
-    def __init__(self, rows, near, leading, chunk_size):
-        self.rows, self.index, self.leading, self.chunk_size = rows, near, leading, chunk_size
-        self.near = rows[near]
-        self.exact = self.leading_of(rows) - self.near[None]
-
-    def of(self, rows):
-        """The same of another matrix, which may be wide: all its rows are never subtracted."""
-        leading = self.index[None] if self.leading is None else self.leading
-        return _Rows(rows, self.index, leading, self.chunk_size)
-
-    def leading_of(self, rows):
-        """Rows of another matrix that belong to `exact`."""
-        return rows if self.leading is None else rows[self.leading]
-
-    def replace(self, others, exact):
-        """Numbers by row: those of leading rows are `exact`."""
-        return exact if self.leading is None else others().at[self.leading].set(exact, unique_indices=True)
-
-    def times(self, u):
-        """`(row_i - near) . u`."""
-        return self.replace(lambda: _times(self.rows, u, self.chunk_size) - dot(self.near, u), dot(self.exact, u))
-
-    def combine(self, b):
-        """`sum_i b_i (row_i - near)`."""
-        if self.leading is None:
-            return dot(b, self.exact)
-        others = b.at[self.leading].set(0, unique_indices=True)
-        return (
-            dot(b[self.leading], self.exact) + _combine(others, self.rows, self.chunk_size) - others.sum() * self.near
-        )
 
 
 class _Compared(NamedTuple):
@@ -216,7 +175,7 @@ class _Compared(NamedTuple):
         total: what their sum was, relative to the largest.
     """
 
-    x: _Rows
+    x: RelativeRows
     squares: Array
     reference: Array
     weights: Array
@@ -229,13 +188,13 @@ def _compare(y, points, temperature, log_weights, chunk_size) -> _Compared:
         near, leading = jnp.argmin(jax.lax.stop_gradient(roughly)), None
         reference = roughly[near] - dot(y, y)
     else:
-        roughly = _inner(points, points) - 2 * _times(points, y, chunk_size)
+        roughly = inner(points, points) - 2 * times(points, y, chunk_size)
         leading = jax.lax.top_k(-jax.lax.stop_gradient(roughly), NUM_KEPT)[1]
         # Fused with what they select, indices would be found again for every number on CPUs.
         leading = jax.lax.optimization_barrier(leading)
         near = leading[0]
         reference = roughly[near]
-    x = _Rows(points, near, leading, chunk_size)
+    x = RelativeRows(points, near, leading, chunk_size)
     # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2) is exact where the two are nearly equal.
     exact = -2 * jnp.sum(x.exact * (y[None] - 0.5 * (x.leading_of(points) + x.near[None])), axis=1)
     squares = x.replace(lambda: roughly - reference, exact)
@@ -263,13 +222,13 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
         terms += (2 / temperature * c.x.times(dy),)
     if dx is not None:
         exact = jnp.sum((y[None] - c.x.leading_of(points)) * c.x.leading_of(dx), axis=1)
-        terms += (2 / temperature * c.x.replace(lambda: _times(dx, y, chunk_size) - _inner(points, dx), exact),)
+        terms += (2 / temperature * c.x.replace(lambda: times(dx, y, chunk_size) - inner(points, dx), exact),)
     # An infinite change of no weight is none, and that of all weight is none of the mean, however it is rounded.
     changes = c.weights * jnp.where(counts, _sum(terms, c.weights), 0)
     change = changes.sum()
     mean = v.combine(changes - c.weights * change)
     if dv is not None:
-        mean = mean + _combine(c.weights, dv, chunk_size)
+        mean = mean + combine(c.weights, dv, chunk_size)
     return _Weighted(mean, out.total * change, jnp.zeros_like(out.reference))
 
 
@@ -288,39 +247,3 @@ def _cooling(squares, sigma, temperature, dsigma):
 
 def _sum(terms, like):
     return sum((term for term in terms if term is not None), jnp.zeros_like(like))
-
-
-def _times(rows, u, chunk_size):
-    """`rows u`, a chunk after the other."""
-    return _in_chunks(lambda rows: dot(rows, u), rows, chunk_size=chunk_size)
-
-
-def _in_chunks(function, *arrays, chunk_size):
-    """A function that takes rows to numbers, of all rows of some arrays, a chunk after the other."""
-    whole = len(arrays[0]) // chunk_size
-    if whole <= 1:
-        return function(*arrays)
-    rows = lambda i: (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in arrays)  # noqa: E731
-    first = jax.lax.map(lambda i: function(*rows(i)), jnp.arange(whole))
-    return jnp.concatenate([first.ravel(), function(*(x[whole * chunk_size :] for x in arrays))])
-
-
-def _combine(b, rows, chunk_size):
-    """`b rows`, a chunk after the other."""
-    whole = len(rows) // chunk_size
-    if whole <= 1:
-        return dot(b, rows)
-
-    def add(total, i):
-        parts = (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in (b, rows))
-        return total + dot(*parts), None
-
-    rest = dot(b[whole * chunk_size :], rows[whole * chunk_size :])
-    return jax.lax.scan(add, rest, jnp.arange(whole))[0]
-
-
-def _inner(a, b):
-    """Inner products of the rows of two matrices, some rows at a time: products of all entries may not fit."""
-    # As a product with ones: XLA sums the rows of a matrix ten times slower on CPUs.
-    ones, most = jnp.ones(a.shape[1], a.dtype), streaming.default_chunk_size(a.shape[1], on_cpu=2**24)
-    return _in_chunks(lambda a, b: dot(a * b, ones), a, b, chunk_size=most)
