@@ -28,11 +28,15 @@ def arguments(sigma, n=N, d=D):
 
 
 # In float64 products are precise enough above about 2e-5; in few coordinates all energies are differences.
-CASES = [("products", 0.5, D), ("differences", 3e-6, D), ("few coordinates", 0.1, 2)]
+CASES = {
+    "products": (0.5, D, None),
+    "products in chunks": (0.5, D, 8),
+    "differences": (3e-6, D, None),
+    "few coordinates": (0.1, 2, None),
+}
 
 
-@pytest.mark.parametrize("chunk_size", [None, 8])
-@pytest.mark.parametrize(("sigma", "d"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(("sigma", "d", "chunk_size"), CASES.values(), ids=CASES)
 def test_means_and_derivatives_of_a_batch(sigma, d, chunk_size):
     """With respect to every argument, in reverse; and the second, along a direction."""
     args = arguments(sigma, d=d)
