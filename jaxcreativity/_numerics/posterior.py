@@ -76,7 +76,7 @@ def posterior_mean(
     posterior = batching.in_groups(
         functools.partial(_posterior, chunk_size=chunk_size or n),
         functools.partial(_posterior, chunk_size=few),
-        streaming.default_group_size(n * d if _all_by_differences(points) else n + NUM_KEPT * d),
+        streaming.default_group_size(2 * (n * d if _all_by_differences(points) else n + NUM_KEPT * d)),
         functools.partial(_derivative, chunk_size=few),
     )
     flat = None if values is None else values.reshape(n, -1)
