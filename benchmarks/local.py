@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import recording
-from jaxcreativity import data
 from jaxcreativity.theory.patches import Boundary, LocalDenoiser
 from jaxcreativity.theory.patches._energies import Precision, product
 
@@ -47,7 +46,7 @@ class Config(recording.Recorded):
 
 def measure(config: Config) -> recording.Tables:
     """Speed and memory of every call, and the largest errors with rounded patches."""
-    x = _images(config)
+    x = recording.images(config.dataset, config.num_images)
     n, height, width, channels = x.shape
     a = jax.random.normal(jax.random.key(0), (config.matmul_size, config.matmul_size))
     square = jax.jit(lambda a: product(a, a, config.precision))
@@ -81,12 +80,6 @@ def measure(config: Config) -> recording.Tables:
                     )  # fmt: skip
                     print(_line(rows[-1]), flush=True)
     return {"speed": rows, "largest error": _rounding(config, x[:300])}
-
-
-def _images(config) -> jax.Array:
-    if config.dataset == "random":
-        return jax.random.uniform(jax.random.key(2), (config.num_images, 32, 32, 3), minval=-1.0)
-    return jnp.asarray(data.load(config.dataset, num_images=config.num_images).train)
 
 
 def _measure(call: Callable, product: Callable, work: float, repetitions: int) -> tuple[float, float, float]:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
+import jax.numpy as jnp
 import tyro
 
 from experiments.runner import table_of
 from experiments.runner.environment import environment
 from experiments.runner.files import write_json
+from jaxcreativity import data
 
 Tables: TypeAlias = dict[str, list[dict[str, Any]]]
 """What a benchmark finds: title -> rows, each a dictionary of plain numbers and names by column."""
@@ -24,6 +27,18 @@ class Recorded:
 
     record: str | None = None
     """Keep the numbers, with command, commit, device and versions, as results/benchmarks/<record>.json."""
+
+
+def images(dataset: str, num_images: int) -> jax.Array:
+    """Training images of a set, or noise of CIFAR-10's shape for `"random"`.
+
+    Args:
+        dataset: a TFDS name, an embedded set, or `"random"`.
+        num_images: how many.
+    """
+    if dataset == "random":
+        return jax.random.uniform(jax.random.key(2), (num_images, 32, 32, 3), minval=-1.0)
+    return jnp.asarray(data.load(dataset, num_images=num_images).train)
 
 
 def main(config: type[Recorded], measure: Callable[[Any], Tables], description: str | None) -> None:

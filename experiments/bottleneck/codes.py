@@ -40,7 +40,7 @@ def _nonlinear(run, x, grid, levels, r):
     module = networks.Autoencoder(r, encoder_depth=0)
     network = train(run, x, grid, module, f"nonlinear decoder, r = {r}", learning_rate=3e-3)
     projection = bottleneck.orthonormalise(network.params["encoder"]["kernel"].T)
-    return network, bottleneck.ProjectedDenoiser(x, projection, chunk_size=4096)
+    return network, bottleneck.ProjectedDenoiser(x, projection)
 
 
 def _measure_one(run: Run, setup: Setup, r: int, decoder: str, pair) -> Measured:

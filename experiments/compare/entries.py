@@ -35,7 +35,7 @@ EARLY_STOPPING_TIME = 2.0  # fits the leading modes only
 
 def empirical(s: Setup) -> EmpiricalDenoiser:
     """The exact optimum on the training images."""
-    return EmpiricalDenoiser(s.x, chunk_size=4096)
+    return EmpiricalDenoiser(s.x)
 
 
 def _early_stopping(s: Setup) -> dict[str, Any]:

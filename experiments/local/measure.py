@@ -37,7 +37,7 @@ def measure(run: Run, prepared: Prepared) -> Measured:
         return by_level(prepared.x, prepared.sigmas, sizes[name], equivariant=True, boundary=prepared.boundary)
 
     of_network = _sample(run, prepared, "network", lambda: network, batch_size=None)
-    empirical = _sample(run, prepared, "empirical", lambda: EmpiricalDenoiser(prepared.x, chunk_size=4096))
+    empirical = _sample(run, prepared, "empirical", lambda: EmpiricalDenoiser(prepared.x))
     calibrated, before = _calibrated(run, prepared, lambda: machine("calibrated"))
     samples = {"calibrated": calibrated}
     samples |= {

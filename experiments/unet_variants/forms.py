@@ -41,7 +41,7 @@ def _builders(setup: Setup) -> dict[str, Callable[[], Denoiser]]:
         return by_level(x, sigmas, sizes, equivariant=True, boundary=boundary)
 
     return {
-        "empirical": lambda: EmpiricalDenoiser(x, chunk_size=4096),
+        "empirical": lambda: EmpiricalDenoiser(x),
         "linear, full": lambda: linear.fit(x, "full"),
         "linear, stationary": lambda: linear.fit(x, "stationary"),
         "linear, local": lambda: linear.fit(x, "local", kernel_size=3),

@@ -21,7 +21,7 @@ from jaxcreativity import _checks
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity._numerics.linear_groups import even_group
-from jaxcreativity._numerics.rows import RelativeRows, combine, inner, times
+from jaxcreativity._numerics.rows import RelativeRows, combine, inner, run_of, times
 
 NUM_KEPT = 32
 """Leading points whose energies are computed by differences."""
@@ -119,7 +119,7 @@ def _by_products(y, points, sigma, values, log_weights, *, chunk_size):
     temperature = streaming.as_temperature(sigma, y.dtype)
 
     def one_chunk(total, first, is_new):
-        x, v, log_pi = _chunk((points, values, log_weights), first, is_new.size)
+        x, v, log_pi = run_of((points, values, log_weights), first, is_new.size)
         energies = _weighted(_squares(y, x), log_pi, temperature)
         part = streaming.partial(energies, x if v is None else v, temperature, is_new)
         return part if total is None else streaming.merge(total, part, temperature)
@@ -130,21 +130,19 @@ def _by_products(y, points, sigma, values, log_weights, *, chunk_size):
 
 def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents, *, chunk_size):
     temperature = streaming.as_temperature(sigma, y.dtype)
+    dy, dx, dsigma, dv, dlog_weights = tangents
+    data = points, values, log_weights, dx, dv, dlog_weights
 
     def one_chunk(sums, first, is_new):
-        data = points, values, log_weights, tangents[1], tangents[3], tangents[4]
-        x, v, log_pi, dx, dv, dlog_pi = _chunk(data, first, is_new.size)
+        x, v, log_pi, dx, dv, dlog_pi = run_of(data, first, is_new.size)
         v, dv = (x, dx) if v is None else (v, dv)
         squares = _squares(y, x) - out.reference
         weights = jnp.exp(-_weighted(squares, log_pi, temperature) / temperature) * (is_new / out.total)
-        terms = _cooling(squares, sigma, temperature, tangents[2]), dlog_pi
-        if tangents[0] is not None:
-            terms += (2 / temperature * dot(x, tangents[0]),)
-        if dx is not None:
-            terms += (2 / temperature * (dot(dx, y) - inner(x, dx)),)
-        changes = weights * _sum(terms, like=weights)
-        values_sum = dot(changes, v) if dv is None else dot(changes, v) + dot(weights, dv)
-        return sums[0] + values_sum, sums[1] + changes.sum()
+        along = None if dy is None else dot(x, dy)
+        moved = None if dx is None else dot(dx, y) - inner(x, dx)
+        changes = weights * _log_changes(squares, sigma, temperature, along, moved, dsigma, dlog_pi)
+        mean = dot(changes, v) if dv is None else dot(changes, v) + dot(weights, dv)
+        return sums[0] + mean, sums[1] + changes.sum()
 
     start = jnp.zeros_like(out.mean), jnp.zeros_like(out.total)
     weighted, change = streaming.fold_chunks(one_chunk, len(points), chunk_size, start)
@@ -153,12 +151,6 @@ def _derivative_by_products(y, points, sigma, values, log_weights, out, tangents
 
 def _squares(y, x):
     return inner(x, x) - 2 * dot(x, y)
-
-
-def _chunk(arrays, first, size):
-    if size == len(arrays[0]):
-        return arrays
-    return tuple(None if x is None else jax.lax.dynamic_slice_in_dim(x, first, size) for x in arrays)
 
 
 # --- leading energies from differences ---
@@ -217,14 +209,15 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
     c = _compare(y, points, temperature, log_weights, chunk_size)
     v, dv = (c.x, dx) if values is None else (c.x.of(values), dv)
     counts = c.weights > 0
-    terms = _cooling(jnp.where(counts, c.squares, 0), sigma, temperature, dsigma), dlog_weights
-    if dy is not None:
-        terms += (2 / temperature * c.x.times(dy),)
+    squares = jnp.where(counts, c.squares, 0)
+    along = None if dy is None else c.x.times(dy)
+    moved = None
     if dx is not None:
         exact = jnp.sum((y[None] - c.x.leading_of(points)) * c.x.leading_of(dx), axis=1)
-        terms += (2 / temperature * c.x.replace(lambda: times(dx, y, chunk_size) - inner(points, dx), exact),)
+        moved = c.x.replace(lambda: times(dx, y, chunk_size) - inner(points, dx), exact)
+    log_changes = _log_changes(squares, sigma, temperature, along, moved, dsigma, dlog_weights)
     # An infinite change of no weight is none, and that of all weight is none of the mean, however it is rounded.
-    changes = c.weights * jnp.where(counts, _sum(terms, c.weights), 0)
+    changes = c.weights * jnp.where(counts, log_changes, 0)
     change = changes.sum()
     mean = v.combine(changes - c.weights * change)
     if dv is not None:
@@ -240,10 +233,15 @@ def _weighted(squares, log_weights, temperature):
     return squares if log_weights is None else squares - temperature * log_weights
 
 
-def _cooling(squares, sigma, temperature, dsigma):
-    """Change of `-squares / T` with sigma."""
-    return None if dsigma is None else squares / temperature * (4 * sigma / temperature) * dsigma
+def _log_changes(squares, sigma, temperature, along, moved, dsigma, dlog_weights):
+    """Change of `log pi_i - squares_i / T`, but for a constant.
 
-
-def _sum(terms, like):
-    return sum((term for term in terms if term is not None), jnp.zeros_like(like))
+    `along` is `x_i.dy` and `moved` is `(y - x_i).dx_i`; what does not move is `None`.
+    """
+    changes = jnp.zeros_like(squares)
+    for product in (along, moved):
+        if product is not None:
+            changes = changes + 2 / temperature * product
+    if dsigma is not None:
+        changes = changes + squares / temperature * (4 * sigma / temperature) * dsigma
+    return changes if dlog_weights is None else changes + dlog_weights

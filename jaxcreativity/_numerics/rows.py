@@ -1,8 +1,10 @@
 """Products of a matrix with vectors, some rows at a time: twice as quick as at once for a batch of vectors on CPUs."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxcreativity._numerics import streaming
 from jaxcreativity._numerics.arithmetic import dot
@@ -27,16 +29,12 @@ def combine(b: Float[Array, " n"], rows: Float[Array, "n d"], chunk_size: int) -
         rows: a matrix.
         chunk_size: rows in a product.
     """
-    whole = len(rows) // chunk_size
-    if whole <= 1:
-        return dot(b, rows)
 
-    def add(total, i):
-        parts = (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in (b, rows))
-        return total + dot(*parts), None
+    def add(total, first, is_new):
+        numbers, chunk = run_of((b, rows), first, is_new.size)
+        return total + dot(numbers * is_new, chunk)
 
-    rest = dot(b[whole * chunk_size :], rows[whole * chunk_size :])
-    return jax.lax.scan(add, rest, jnp.arange(whole))[0]
+    return streaming.fold_chunks(add, len(rows), chunk_size, jnp.zeros(rows.shape[1], b.dtype))
 
 
 def inner(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, " n"]:
@@ -49,6 +47,19 @@ def inner(a: Float[Array, "n d"], b: Float[Array, "n d"]) -> Float[Array, " n"]:
     # As a product with ones: XLA sums the rows of a matrix ten times slower on CPUs.
     ones, most = jnp.ones(a.shape[1], a.dtype), streaming.default_chunk_size(a.shape[1], on_cpu=2**24)
     return _in_chunks(lambda a, b: dot(a * b, ones), a, b, chunk_size=most)
+
+
+def run_of(arrays: Sequence[Array | None], first: Int[Array, ""], size: int) -> tuple[Array | None, ...]:
+    """Neighbouring entries of some arrays.
+
+    Args:
+        arrays: all of one length, or `None`, which is kept.
+        first: index of the first entry.
+        size: number of entries.
+    """
+    if size == len(arrays[0]):
+        return tuple(arrays)
+    return tuple(None if x is None else jax.lax.dynamic_slice_in_dim(x, first, size) for x in arrays)
 
 
 class RelativeRows:
@@ -96,6 +107,5 @@ def _in_chunks(function, *arrays, chunk_size):
     whole = len(arrays[0]) // chunk_size
     if whole <= 1:
         return function(*arrays)
-    rows = lambda i: (jax.lax.dynamic_slice_in_dim(x, i * chunk_size, chunk_size) for x in arrays)  # noqa: E731
-    first = jax.lax.map(lambda i: function(*rows(i)), jnp.arange(whole))
+    first = jax.lax.map(lambda i: function(*run_of(arrays, i * chunk_size, chunk_size)), jnp.arange(whole))
     return jnp.concatenate([first.ravel(), function(*(x[whole * chunk_size :] for x in arrays))])

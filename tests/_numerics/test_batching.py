@@ -93,13 +93,13 @@ def test_derivatives_in_groups_are_those_of_the_whole(group_size):
 
 
 def test_a_gradient_holds_one_group():
-    """A matrix of a million numbers for each of 64 examples."""
+    """A matrix of a million numbers for each of 64 examples: eight of these, and vectors beside them."""
     wide = lambda x: jnp.sum(jnp.sin(jnp.sin(x[:, None] * x[None]) @ x))  # noqa: E731
     grouped = batching.in_groups(wide, wide, 2)
     programs = [lambda x: jax.grad(lambda x: jnp.sum(jax.vmap(grouped)(x)))(x), jax.vmap(jax.grad(grouped))]
     for program in programs:
         compiled = jax.jit(program).lower(jax.ShapeDtypeStruct((64, 1000), jnp.float32)).compile()
-        assert compiled.memory_analysis().temp_size_in_bytes < 10 * 4 * 1000**2
+        assert compiled.memory_analysis().temp_size_in_bytes < 8 * 4 * (1000**2 + 1000)
 
 
 def test_derivatives_of_branches_in_a_process_of_its_own():

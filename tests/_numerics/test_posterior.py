@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
 from jaxcreativity._numerics.posterior import posterior_mean
 
@@ -55,6 +56,27 @@ def test_means_and_derivatives_of_a_batch(sigma, d, chunk_size):
     got, truth = results(ours), results(plain)
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(truth), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("chunk_size", [None, 5])
+def test_values_of_any_shape_at_weighted_points(chunk_size):
+    """What is averaged differs from what is compared, and some points count more than others."""
+    rng, n, sigma = np.random.default_rng(1), 13, 0.8
+    y, points, values = rng.standard_normal(3), rng.standard_normal((n, 3)), rng.standard_normal((n, 2, 5))
+    weights = rng.uniform(0.1, 3.0, n)
+    got = posterior_mean(
+        jnp.asarray(y), jnp.asarray(points), sigma,
+        values=jnp.asarray(values), log_weights=jnp.log(weights), chunk_size=chunk_size,
+    )  # fmt: skip
+    posterior = scipy.special.softmax(np.log(weights) - np.square(y - points).sum(axis=1) / (2 * sigma**2))
+    np.testing.assert_allclose(got, np.tensordot(posterior, values, axes=1), atol=1e-13)
+
+
+def test_memory_of_values_larger_than_points_is_bounded():
+    """Temporary arrays stay below a GiB, where all values take 4."""
+    y, points, values = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 2), (2**18, 2), (2**18, 2**12)))
+    mean = jax.vmap(lambda y, points, values: posterior_mean(y, points, 1.0, values=values), (0, None, None))
+    assert jax.jit(mean).lower(y, points, values).compile().memory_analysis().temp_size_in_bytes < 2**30
 
 
 @pytest.mark.parametrize("sigma", [0.5, 3e-6])

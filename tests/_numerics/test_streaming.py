@@ -9,7 +9,6 @@ import pytest
 import scipy.special
 
 from jaxcreativity._numerics import streaming
-from jaxcreativity._numerics.posterior import posterior_mean
 
 N = 13
 RNG = np.random.default_rng(0)
@@ -135,27 +134,6 @@ def test_what_is_held_at_once_by_default():
         assert streaming.default_chunk_size(1000, on_cpu=10_500) == 10
     assert streaming.default_chunk_size(2**40) == streaming.default_group_size(2**40) == 1
     assert 3 <= 2**30 / (4 * 2**16 * streaming.default_group_size(2**16)) <= 6
-
-
-@pytest.mark.parametrize("chunk_size", [None, 5])
-def test_posterior_mean_of_values_at_weighted_points(chunk_size):
-    """What is averaged differs from what is compared, and some points count more than others."""
-    rng, sigma = np.random.default_rng(1), 0.8
-    y, points, values = rng.standard_normal(3), rng.standard_normal((N, 3)), rng.standard_normal((N, 2, 5))
-    weights = rng.uniform(0.1, 3.0, N)
-    got = posterior_mean(
-        jnp.asarray(y), jnp.asarray(points), sigma,
-        values=jnp.asarray(values), log_weights=jnp.log(weights), chunk_size=chunk_size,
-    )  # fmt: skip
-    energies = np.square(y - points).sum(axis=1) - 2 * sigma**2 * np.log(weights)
-    np.testing.assert_allclose(got, softmax_mean(energies, values, 2 * sigma**2), atol=1e-13)
-
-
-def test_memory_of_values_larger_than_points_is_bounded():
-    """Chunks are small enough for the values: temporary arrays stay below a GiB, where all values take 4."""
-    y, points, values = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 2), (2**18, 2), (2**18, 2**12)))
-    mean = jax.vmap(lambda y, points, values: posterior_mean(y, points, 1.0, values=values), (0, None, None))
-    assert jax.jit(mean).lower(y, points, values).compile().memory_analysis().temp_size_in_bytes < 2**30
 
 
 @pytest.mark.usefixtures("unchecked")

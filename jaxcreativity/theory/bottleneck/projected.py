@@ -24,7 +24,7 @@ class ProjectedDenoiser:
     Args:
         data: `(n, *shape)`, floating point.
         projection: W, `(r, d)` with orthonormal rows, `r < d`, `d` the entries of one example (`orthonormalise`).
-        chunk_size: largest number of images compared at once. By default few enough to stay in the cache.
+        chunk_size: images in a matrix product. By default all for one y, few enough to stay in the cache for a batch.
 
     Raises:
         ValueError: if the data are empty, not floating point or not finite, the projection has another shape, as many

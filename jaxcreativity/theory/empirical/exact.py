@@ -18,7 +18,7 @@ class EmpiricalDenoiser:
 
     Args:
         data: `(n, *shape)`, floating point.
-        chunk_size: largest number of images compared at once. By default few enough to stay in the cache.
+        chunk_size: images in a matrix product. By default all for one y, few enough to stay in the cache for a batch.
 
     Raises:
         ValueError: if the data are empty, not floating point, not finite, or `chunk_size < 1`.

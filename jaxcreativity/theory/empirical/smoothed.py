@@ -59,7 +59,7 @@ def fit(
         scale: s, standard deviation of the perturbations, in the units of x; 0 is the empirical denoiser.
         key: random key for the perturbations.
         num_pairs: M / 2.
-        chunk_size: images compared at once. By default few enough to stay in the cache.
+        chunk_size: images in a matrix product. By default all for one y, few enough to stay in the cache for a batch.
 
     Raises:
         ValueError: for bad data, a negative or infinite scale, counts below 1.
