@@ -48,7 +48,6 @@ def _loss(denoiser, y, sigma):
 
 
 def _plain(flat, norms, y, sigma):
-    y = y.reshape(len(y), -1)
     squares = norms - 2 * jnp.matmul(y, flat.T, precision="highest")
     return jnp.matmul(jax.nn.softmax(-squares / (2 * sigma**2)), flat, precision="highest")
 
@@ -61,7 +60,7 @@ def _times(config, denoiser):
         for sigma in map(jnp.float32, config.sigmas):
             noise = jax.random.normal(jax.random.key(0), (batch, *denoiser.data.shape[1:]))
             y = denoiser.data[:batch] + sigma * noise
-            plain = _milliseconds(config, _plain, flat, norms, y, sigma)
+            plain = _milliseconds(config, _plain, flat, norms, y.reshape(batch, -1), sigma)
             # One example without a batch takes another way.
             alone = batch == 1
             forward = (lambda d, y, s: d(y[0], s)) if alone else _estimates
