@@ -36,7 +36,10 @@ Above it a weight is off by about 1e-5 of itself."""
 
 
 class _Weighted(NamedTuple):
-    """The posterior: its mean, and `sum_i exp(-(E_i - reference) / T)`, with E_i the energy less |y|^2."""
+    """The posterior: its mean, and `sum_i exp(-(E_i - reference) / T)`, with E_i the energy less |y|^2.
+
+    Only products need the last two again, for the derivative; differences return 0 for them.
+    """
 
     mean: Array
     total: Array
@@ -161,46 +164,39 @@ class _Compared(NamedTuple):
 
     Attributes:
         x: the points less the nearest one.
-        squares: `|y - x_i|^2`, less |y|^2 and the reference.
-        reference: the smallest energy, less |y|^2.
+        squares: `|y - x_i|^2`, less a constant.
         weights: of the points, their sum 1.
-        total: what their sum was, relative to the largest.
     """
 
     x: RelativeRows
     squares: Array
-    reference: Array
     weights: Array
-    total: Array
 
 
 def _compare(y, points, temperature, log_weights, chunk_size) -> _Compared:
     if _all_by_differences(points):
         roughly = jnp.sum(jnp.square(points - y[None]), axis=1)
         near, leading = jnp.argmin(jax.lax.stop_gradient(roughly)), None
-        reference = roughly[near] - dot(y, y)
     else:
         roughly = inner(points, points) - 2 * times(points, y, chunk_size)
         leading = jax.lax.top_k(-jax.lax.stop_gradient(roughly), NUM_KEPT)[1]
         # Fused with what they select, indices would be found again for every number on CPUs.
         leading = jax.lax.optimization_barrier(leading)
         near = leading[0]
-        reference = roughly[near]
     x = RelativeRows(points, near, leading, chunk_size)
     # |y - b|^2 - |y - a|^2 = 2 (a - b).(y - (a + b) / 2) is exact where the two are nearly equal.
     exact = -2 * jnp.sum(x.exact * (y[None] - 0.5 * (x.leading_of(points) + x.near[None])), axis=1)
-    squares = x.replace(lambda: roughly - reference, exact)
+    squares = x.replace(lambda: roughly - roughly[near], exact)
     energies = _weighted(squares, log_weights, temperature)
     smallest = jax.lax.stop_gradient(energies.min())
     weights = jnp.exp(-(energies - smallest) / temperature)
-    total = weights.sum()
-    return _Compared(x, squares - smallest, reference + smallest, weights / total, total)
+    return _Compared(x, squares - smallest, weights / weights.sum())
 
 
 def _by_differences(y, points, sigma, values, log_weights, *, chunk_size):
     c = _compare(y, points, streaming.as_temperature(sigma, y.dtype), log_weights, chunk_size)
     v = c.x if values is None else c.x.of(values)
-    return _Weighted(v.near + v.combine(c.weights), c.total, c.reference)
+    return _Weighted(v.near + v.combine(c.weights), *_nothing(y))
 
 
 def _derivative_by_differences(y, points, sigma, values, log_weights, out, tangents, *, chunk_size):
@@ -222,7 +218,11 @@ def _derivative_by_differences(y, points, sigma, values, log_weights, out, tange
     mean = v.combine(changes - c.weights * change)
     if dv is not None:
         mean = mean + combine(c.weights, dv, chunk_size)
-    return _Weighted(mean, out.total * change, jnp.zeros_like(out.reference))
+    return _Weighted(mean, *_nothing(y))
+
+
+def _nothing(y):
+    return (jnp.zeros((), y.dtype),) * 2
 
 
 # --- both ---

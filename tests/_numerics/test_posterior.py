@@ -58,6 +58,25 @@ def test_means_and_derivatives_of_a_batch(sigma, d, chunk_size):
         np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("sigma", [0.5, 3e-6])
+def test_changes_of_single_arguments_add_up_to_that_of_all(sigma):
+    """What stands still is left out of a derivative."""
+    y, *args = arguments(sigma)
+    args = tuple(map(jnp.asarray, (y[0], *args)))
+    scales = [sigma] * 3 + [1] * 2
+    directions = tuple(jnp.asarray(s * RNG.standard_normal(x.shape)) for x, s in zip(args, scales, strict=True))
+    mean = lambda y, x, s, v, w: posterior_mean(y, x, s, values=v, log_weights=w)  # noqa: E731
+
+    def along(directions):
+        return jax.jvp(mean, args, directions)[1]
+
+    def alone(i):
+        f = lambda x: mean(*args[:i], x, *args[i + 1 :])  # noqa: E731
+        return jax.jvp(f, (args[i],), (directions[i],))[1]
+
+    np.testing.assert_allclose(sum(map(alone, range(5))), along(directions), rtol=1e-7, atol=1e-9)
+
+
 @pytest.mark.parametrize("chunk_size", [None, 5])
 def test_values_of_any_shape_at_weighted_points(chunk_size):
     """What is averaged differs from what is compared, and some points count more than others."""

@@ -33,7 +33,7 @@ CORE = {
         [f"metrics/memorisation/test_{name}.py" for name in ("novelty", "near_duplicates")],
     ),
     "posterior": (
-        ["_numerics/posterior.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
+        ["_numerics/posterior.py", "_numerics/rows.py", "_numerics/streaming.py", "theory/empirical/exact.py"],
         ["_numerics/test_posterior.py", "_numerics/test_streaming.py", "theory/empirical"],
     ),
     "patches": (
