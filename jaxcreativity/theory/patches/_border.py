@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxcreativity._numerics import streaming, windows
 from jaxcreativity.theory.patches._keys import KeyImages, no_keys
-from jaxcreativity.theory.patches._pixels import local_means
+from jaxcreativity.theory.patches._pixels import Extents, local_means
 
 
 def border_means(
@@ -28,9 +28,11 @@ def border_means(
     (rows, row_edges), (columns, column_edges) = (windows.interior_and_edges(n, radius) for n in y.shape[:2])
     out = jnp.zeros_like(y)
     if row_edges and column_edges:
-        corners = np.ix_(row_edges, column_edges)
-        bands = (jnp.asarray(windows.band(n, patch_size, wraps=False), y.dtype) for n in y.shape[:2])
-        out = out.at[corners].set(local_means(y, source, temperature, *bands)[corners])
+        corners = row_edges, column_edges
+        bands = (windows.band(n, patch_size, wraps=False)[list(at)] for n, at in zip(y.shape, corners, strict=False))
+        extents = Extents(*(jnp.asarray(band, y.dtype) for band in bands))
+        means = local_means(y, source, temperature, extents, at=corners)
+        out = out.at[np.ix_(*corners)].set(means)
     if column_edges and rows[1]:
         means = _along_columns(y, source, temperature, column_edges, radius)
         out = out.at[rows[0] : rows[1], column_edges].set(means)

@@ -1,16 +1,14 @@
 """Overlapping patches, each denoised as a whole and averaged."""
 
-import math
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
-from jaxcreativity._numerics import batching, streaming, windows
+from jaxcreativity._numerics import streaming
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._keys import KeyImages
-from jaxcreativity.theory.patches._pixels import group_size, local_means
+from jaxcreativity.theory.patches._pixels import Extents, composite_means, in_groups
 
 
 @_pytree.dataclass
@@ -67,32 +65,16 @@ class CompositeDenoiser:
         """
         y = _checks.example("y", y, self.data.shape[1:])
         sigma = _checks.noise_level(sigma)
-        size, counts = self._windows()
-        most = group_size(len(self.data), self.chunk_size, math.prod((*size, *counts, y.shape[2])))
-        together = CompositeDenoiser._together
-        return batching.in_groups(together, together, most)(self, y, jnp.asarray(sigma, y.dtype))
+        return in_groups(CompositeDenoiser._mean)(self, y, jnp.asarray(sigma, y.dtype))
 
-    def _windows(self):
-        """Rows and columns of a window, and their numbers."""
-        size = tuple(min(self.patch_size, n) for n in self.data.shape[1:3])
-        return size, tuple(n - k + 1 for n, k in zip(self.data.shape[1:3], size, strict=True))
-
-    def _together(self, y, sigma):
-        size, counts = self._windows()
-        temperature = streaming.as_temperature(sigma, y.dtype)
-        covers = [jnp.asarray(_covered(n, k), y.dtype) for n, k in zip(y.shape[:2], size, strict=True)]
+    def _mean(self, y, sigma, at_once):
+        covers = (_covered(n, min(self.patch_size, n)) for n in y.shape[:2])
+        extents = Extents(*(jnp.asarray(cover, y.dtype) for cover in covers))
         source = KeyImages(
             self.data, jnp.zeros(y.shape[2], y.dtype), jnp.ones(len(self.data), bool), chunk_size=self.chunk_size
         )
-        cut = lambda images: windows.cut(images, size, (0, counts[0]), (0, counts[1]))  # noqa: E731
-        patches = local_means(y, source, temperature, *covers, cut).reshape(*counts, *size, -1)
-        total = jnp.zeros_like(y)
-        for i in range(size[0]):  # add up each pixel of all windows at once
-            strips = jnp.zeros((counts[0], *y.shape[1:]), y.dtype)
-            for j in range(size[1]):
-                strips = strips.at[:, j : j + counts[1]].add(patches[:, :, i, j])
-            total = total.at[i : i + counts[0]].add(strips)
-        number = jnp.sum(covers[0], axis=0)[:, None] * jnp.sum(covers[1], axis=0)[None]
+        total = composite_means(y, source, streaming.as_temperature(sigma, y.dtype), extents, at_once=at_once)
+        number = jnp.outer(extents.rows.sum(axis=0), extents.columns.sum(axis=0))
         return total / number[:, :, None]
 
 

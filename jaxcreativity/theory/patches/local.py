@@ -16,7 +16,7 @@ from jaxcreativity.theory.patches._border import border_means
 from jaxcreativity.theory.patches._energies import MANTISSA_BITS, Precision, examples_at_once
 from jaxcreativity.theory.patches._geometry import Boundary, check_window, queries_and_keys
 from jaxcreativity.theory.patches._keys import KeyImages, checked_choice
-from jaxcreativity.theory.patches._pixels import group_size, local_means
+from jaxcreativity.theory.patches._pixels import Extents, in_groups, local_means
 from jaxcreativity.theory.patches._posterior import patch_means, quick_patch_means, refined_patch_means
 
 
@@ -45,7 +45,7 @@ class LocalDenoiser:
     others (equivariant; `2 n q p k^2 c` in products where it is differentiated), `n q` times a few tens (local).
     Memory: products of a chunk's patches with some of the pixels, a few MiB on a CPU. A batch, by `jax.vmap`, of
     equivariant denoisers is worked off one example after another, or in groups as large, of local ones in groups of
-    about a GiB; so are gradients.
+    eight; so are gradients.
 
     Where rounding of the expanded squares could show, at small sigma, the nearest patches' distances are recomputed
     from differences.
@@ -121,17 +121,17 @@ class LocalDenoiser:
         if self.equivariant:
             one = functools.partial(LocalDenoiser._equivariant, alone=True)
             together = functools.partial(LocalDenoiser._equivariant, alone=False)
-            size = examples_at_once(*self.queries_and_keys(), self.data.shape[0])
+            grouped = batching.in_groups(one, together, examples_at_once(*self.queries_and_keys(), len(self.data)))
         else:
-            one = together = LocalDenoiser._by_position
-            size = group_size(len(self.data), self.chunk_size, y.size)
-        return batching.in_groups(one, together, size)(self, y, jnp.asarray(sigma, y.dtype))
+            grouped = in_groups(LocalDenoiser._by_position)
+        return grouped(self, y, jnp.asarray(sigma, y.dtype))
 
-    def _by_position(self, y, sigma):
+    def _by_position(self, y, sigma, at_once):
         source = self.source(y.dtype)
-        wraps = self.boundary == "circular"
-        bands = (jnp.asarray(windows.band(n, self.patch_size, wraps=wraps), y.dtype) for n in y.shape[:2])
-        mean = local_means(source.centred(y), source, streaming.as_temperature(sigma, y.dtype), *bands)
+        bands = (windows.band(n, self.patch_size, wraps=self.boundary == "circular") for n in y.shape[:2])
+        extents = Extents(*(jnp.asarray(band, y.dtype) for band in bands))
+        temperature = streaming.as_temperature(sigma, y.dtype)
+        mean = local_means(source.centred(y), source, temperature, extents, at_once=at_once)
         return mean + source.mean.reshape(1, 1, -1)
 
     def _equivariant(self, y, sigma, alone):

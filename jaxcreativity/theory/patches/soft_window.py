@@ -15,7 +15,7 @@ from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._energies import examples_at_once
-from jaxcreativity.theory.patches._pixels import group_size, local_means
+from jaxcreativity.theory.patches._pixels import Extents, in_groups, local_means
 from jaxcreativity.theory.patches._posterior import patch_means
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
@@ -83,12 +83,12 @@ class SoftWindowDenoiser:
         sigma = _checks.noise_level(sigma)
         if self.equivariant:
             size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
+            grouped = batching.in_groups(SoftWindowDenoiser._mean, SoftWindowDenoiser._mean, size)
         else:
-            size = group_size(len(self.data), self.chunk_size, y.size)
-        together = SoftWindowDenoiser._together
-        return batching.in_groups(together, together, size)(self, y, jnp.asarray(sigma, y.dtype))
+            grouped = in_groups(SoftWindowDenoiser._mean)
+        return grouped(self, y, jnp.asarray(sigma, y.dtype))
 
-    def _together(self, y, sigma):
+    def _mean(self, y, sigma, at_once=1):
         hard = self._hard()
         source = hard.source(y.dtype)
         u = source.centred(y)
@@ -97,7 +97,7 @@ class SoftWindowDenoiser:
         weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
         if not self.equivariant:
             bands = (weight(jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype)) for n in u.shape[:2])
-            mean = local_means(u, source, temperature, *bands)
+            mean = local_means(u, source, temperature, Extents(*bands), at_once=at_once)
         else:
             queries, keys = hard.queries_and_keys()
             rows, columns = (
