@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from jaxcreativity import sampling, schedules
 from jaxcreativity.theory import linear, polynomial
-from jaxcreativity.theory.polynomial import _expansion
+from jaxcreativity.theory.polynomial import _expansion, separable
 
 GRID = schedules.grid(schedules.log_linear(0.02, 20.0), 20)
 SIGMAS = (1e-3, 1e-2, 0.1, 0.5, 1.0, 3.0, 30.0, 1e3)
@@ -285,6 +286,41 @@ def test_one_diverged_component_makes_the_whole_example_infinite(digits):
     got = evaluate(denoiser, y, 0.5)
     assert bool(jnp.isfinite(got[0]).all())
     assert bool(jnp.isinf(got[1]).all())
+
+
+def test_one_infinite_entry_makes_all_infinite(digits):
+    """Of an example, and of its coordinates."""
+    denoiser = polynomial.fit(jnp.asarray(digits), 1, basis="pca")
+    x = jnp.asarray(digits[0])
+    one = jnp.zeros(x.size).at[3].set(jnp.inf)
+    assert bool(jnp.isposinf(separable.to_coordinates(denoiser, one.reshape(x.shape))).all())
+    assert bool(jnp.isposinf(separable.from_coordinates(denoiser, one)).all())
+    back = separable.from_coordinates(denoiser, separable.to_coordinates(denoiser, x))
+    np.testing.assert_allclose(back, x, atol=1e-12)
+
+
+def test_law_far_from_zero_varies():
+    """By two millionths of its mean, which rounding leaves three digits of."""
+    target = polynomial.from_moments([1.0, 1e6, 1e12 + 4], 1).target
+    np.testing.assert_allclose([target.mean, target.scale], [1e6, 2.0], rtol=1e-3)
+
+
+def test_mean_of_many_float32_examples_is_right_to_its_last_place():
+    """Of 2^16 + 1 numbers about 1e4, whose plain mean is off by twice that."""
+    x = 1e4 + np.random.default_rng(0).exponential(size=(2**16 + 1, 3))
+    offset = polynomial.fit(jnp.asarray(x, jnp.float32), 1, basis="pca").offset
+    np.testing.assert_allclose(offset, np.asarray(x, np.float32).mean(axis=0, dtype=np.float64), rtol=0, atol=5e-4)
+
+
+def test_density_of_degree_one_is_that_of_the_map():
+    """Seeds of one Gaussian become another, as the sampler takes seed 1 to its standard deviation."""
+    denoiser = polynomial.from_moments([1.0, 0.0, 2.0], 1)
+    grid = schedules.grid(schedules.log_linear(0.02, 20.0), 4)
+    std = float(sampling.sample(denoiser, jnp.array(1.0), grid))
+    x = np.array([-1.5, 0.0, 0.7])
+    np.testing.assert_allclose(
+        polynomial.log_density(denoiser, jnp.asarray(x), grid), norm.logpdf(x, 0, std), rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("method", ["ddim", "heun"])
