@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.extend.core.primitives
 import jax.interpreters.ad
+import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jaxcreativity._numerics.linear_groups import even_group, in_linear_groups, largest_divisor, run
@@ -19,7 +20,14 @@ jax.interpreters.ad.primitive_transposes.setdefault(
 )
 
 
-def in_groups(one: Callable, together: Callable, group_size: int, derivative: Callable | None = None) -> Callable:
+def in_groups(
+    one: Callable,
+    together: Callable,
+    group_size: int,
+    derivative: Callable | None = None,
+    *,
+    stacked: Callable | None = None,
+) -> Callable:
     """A function of which `jax.vmap` computes `group_size` examples at a time, one group after another.
 
     For functions that fill the cache (an accelerator's memory) with the temporary arrays of one group. First
@@ -33,6 +41,8 @@ def in_groups(one: Callable, together: Callable, group_size: int, derivative: Ca
         group_size: most examples in a group, at least 1.
         derivative: `(args, out, tangents) -> tangent of out`, linear in the last, whose leaves are `None` where nothing
             moves. By default that of `together`.
+        stacked: function of the first argument and of all others with a leading axis, which computes a group in its
+            own way where only they are batched. By default `jax.vmap` of `together`.
     """
 
     def grouped(*args):
@@ -50,6 +60,10 @@ def in_groups(one: Callable, together: Callable, group_size: int, derivative: Ca
 
         @batched.def_vmap
         def _(axis_size, is_batched, *args):
+            first, *others = tree.unflatten(is_batched[count:])
+            if stacked and not any(jax.tree.leaves((is_batched[:count], first))):
+                out = _in_stacks(stacked, group_size, axis_size, others, *tree.unflatten(args[count:]))
+                return out, jax.tree.map(lambda _: True, out)
             size = even_group(axis_size, group_size)
             function, batch = _of_some(flat(one if size == 1 else together), args[count:], is_batched[count:])
             # With a size of 1, too, `map` would batch.
@@ -81,6 +95,18 @@ def in_groups(one: Callable, together: Callable, group_size: int, derivative: Ca
         return differentiable(*closed.consts, *leaves)
 
     return grouped
+
+
+def _in_stacks(function, group_size, number, is_batched, first, *args):
+    """`function(first, *args)` of groups, the last of which repeats its last example."""
+    size = even_group(number, group_size)
+    groups = jnp.minimum(jnp.arange(-(-number // size) * size), number - 1).reshape(-1, size)
+
+    def of_group(group):
+        take = lambda x, b: x[group] if b else jnp.broadcast_to(x, (size, *jnp.shape(x)))  # noqa: E731
+        return function(first, *jax.tree.map(take, args, tuple(is_batched)))
+
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:number], jax.lax.map(of_group, groups))
 
 
 def _of_some(function, args, chosen):
