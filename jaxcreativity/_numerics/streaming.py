@@ -70,13 +70,13 @@ def partial(
     return Partial(smallest, weighted_sum, weights.sum(axis=-1))
 
 
-def merge(a: Partial, b: Partial, temperature: Float[Array, ""]) -> Partial:
+def merge(a: Partial, b: Partial, temperature: Float[Array, "..."]) -> Partial:
     """Softmax-mean of the union of two parts.
 
     Args:
         a: a part.
         b: another, of the same queries.
-        temperature: that of both.
+        temperature: that of both, one for all queries or of each.
     """
     smallest = jnp.minimum(a.min_energy, b.min_energy)
     scale_a = jnp.exp(-(a.min_energy - smallest) / _positive(temperature))

@@ -13,7 +13,8 @@ Such a *patch machine* generates mosaics: near every pixel a training patch, as 
 | name                    | closed form at pixel q                                           | source                  |
 |-------------------------|------------------------------------------------------------------|-------------------------|
 | `LocalDenoiser`         | softmax-mean over images (LS) or all patches of all images (ELS) | Kamb & Ganguli (2025)   |
-| `by_level`              | one `LocalDenoiser` per noise level, of its own patch size       | Kamb & Ganguli (2025)   |
+| `IndexedLocalDenoiser`  | ELS over a `build_index`, with an error bar; not over all data   | docs/theory/patches.md  |
+| `by_level`              | one denoiser per noise level, of its own patch size              | Kamb & Ganguli (2025)   |
 | `calibrate`             | the patch sizes that agree best with a network                   | Kamb & Ganguli (2025)   |
 | `predicted_patch_sizes` | patch sizes from covariance or derivatives; nothing is fitted    | docs/theory/patches.md  |
 | `SoftWindowDenoiser`    | a window that fades; `fit_lengths` fits it to a network          | docs/theory/patches.md  |
@@ -42,6 +43,8 @@ Source: Kamb & Ganguli (ICML 2025), sections 3 and 4 (docs/theory/patches.md).
 from jaxcreativity.theory.patches._geometry import Boundary
 from jaxcreativity.theory.patches.calibration import Calibration, calibrate
 from jaxcreativity.theory.patches.composite import CompositeDenoiser
+from jaxcreativity.theory.patches.index import PatchIndex, build_index
+from jaxcreativity.theory.patches.indexed import IndexedLocalDenoiser
 from jaxcreativity.theory.patches.levels import by_level
 from jaxcreativity.theory.patches.local import LocalDenoiser
 from jaxcreativity.theory.patches.masked import MaskedDenoiser
@@ -55,10 +58,13 @@ __all__ = [
     "Boundary",
     "Calibration",
     "CompositeDenoiser",
+    "IndexedLocalDenoiser",
     "LocalDenoiser",
     "MaskedDenoiser",
+    "PatchIndex",
     "Provenance",
     "SoftWindowDenoiser",
+    "build_index",
     "by_level",
     "calibrate",
     "fit_lengths",

@@ -1,0 +1,185 @@
+"""The equivariant local denoiser (ELS) over an index: near patches exactly, the others by draws."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, Integer, PRNGKeyArray
+
+from jaxcreativity import _checks, _pytree
+from jaxcreativity._numerics import batching, streaming
+from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.theory._index import Cells, Draws, Keys, estimate
+from jaxcreativity.theory.patches._classes import Classes
+from jaxcreativity.theory.patches._keys import KeyImages
+from jaxcreativity.theory.patches.index import PatchIndex
+from jaxcreativity.theory.patches.local import LocalDenoiser
+
+NUM_BLOCKS = 32
+"""Blocks that are drawn from cell by cell."""
+
+_PAIRS = 2**23
+"""Pairs of a query and a cell that are held at once."""
+
+
+@_pytree.dataclass
+class IndexedLocalDenoiser:
+    """The equivariant `LocalDenoiser` at a cost that does not grow with the data, with an error bar.
+
+    Of every pixel's posterior the patches of the nearest cells are summed one by one, `num_head` in all; the others by
+    `num_tail` draws, half of them from the cells around those, half from all others. `estimate` returns the standard
+    error beside the estimate. Draws are fixed by `key`, so that this is a function of `y`; its derivatives are those
+    with the chosen patches held fixed.
+
+    Args:
+        index: of the training images, from `build_index`.
+        num_head: patches that are summed one by one, about: whole cells are.
+        num_tail: draws, about: at least two of every cell and block that is drawn from.
+        key: random key of the draws.
+        labels: as of `LocalDenoiser`, as the next three.
+        label: the class that counts.
+        excluded: index of an image that is left out; -1 for none.
+        weights: how often each image counts.
+
+    Batches, by `jax.vmap`, share the work: pixels that look into one cell are compared with it together.
+
+    Raises:
+        ValueError: for sizes below 1, more head or tail than patches, and as `LocalDenoiser` for the others.
+
+    Example:
+        With all patches in the head it is exact:
+
+        >>> import jax, jax.numpy as jnp, jaxcreativity as jc
+        >>> x = jax.random.uniform(jax.random.key(0), (20, 8, 8, 1))
+        >>> index = jc.theory.patches.build_index(x, 3, boundary="interior", num_cells=8, key=jax.random.key(1))
+        >>> denoiser = jc.theory.patches.IndexedLocalDenoiser(index, num_head=720, num_tail=16, key=jax.random.key(2))
+        >>> exact = jc.theory.patches.LocalDenoiser(x, 3, equivariant=True, boundary="interior")
+        >>> bool(jnp.allclose(denoiser(x[0], 0.5), exact(x[0], 0.5), atol=1e-5))
+        True
+    """
+
+    index: PatchIndex
+    num_head: int = _pytree.static(kw_only=True)
+    num_tail: int = _pytree.static(kw_only=True)
+    key: PRNGKeyArray = dataclasses.field(kw_only=True)
+    labels: Integer[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
+    label: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
+    excluded: Integer[ArrayLike, ""] | int | None = dataclasses.field(default=None, kw_only=True)
+    weights: Float[ArrayLike, " n"] | None = dataclasses.field(default=None, kw_only=True)
+    draws: tuple[Draws, ...] = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        if not isinstance(self.index, PatchIndex):
+            raise ValueError(f"index must come from build_index, got {type(self.index).__name__}")
+        largest = len(self.index.data) * max(kind.keys.shape[1] for kind in self.index.classes)
+        for name in ("num_head", "num_tail"):
+            if _checks.positive_int(name, getattr(self, name)) > largest:
+                raise ValueError(f"{name} must be at most the number of patches, {largest}, got {getattr(self, name)}")
+        exact = self._exact()
+        for name in ("labels", "label", "excluded", "weights"):
+            object.__setattr__(self, name, getattr(exact, name))
+        keys = jax.random.split(self.key, len(self.index.cells))
+        object.__setattr__(self, "draws", tuple(map(self._draws, self.index.cells, keys)))
+
+    def _draws(self, cells: Cells, key) -> Draws:
+        num_near, num_far = self._num_draws(cells)
+        draw = lambda cells, key: Draws.of(cells, num_near, num_far, key)  # noqa: E731
+        return jax.vmap(draw)(cells, jax.random.split(key, len(cells.keys)))
+
+    def _num_draws(self, cells: Cells) -> tuple[int, int]:
+        """From each cell of a near block, and from each other block."""
+        near_cells = min(NUM_BLOCKS, cells.num_blocks) * cells.per_block
+        near = min(cells.size, max(2, self.num_tail // (2 * near_cells)))
+        far = max(2, self.num_tail // (2 * cells.num_blocks))
+        if far > cells.per_block:
+            far -= far % cells.per_block
+        return near, min(far, cells.per_block * cells.size)
+
+    def _exact(self) -> LocalDenoiser:
+        index = self.index
+        return LocalDenoiser(
+            index.data, index.patch_size, equivariant=True, boundary=index.boundary,
+            labels=self.labels, label=self.label, excluded=self.excluded, weights=self.weights,
+        )  # fmt: skip
+
+    def __call__(
+        self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
+    ) -> Float[Array, "height width channels"]:
+        """Estimate `x` from `y`.
+
+        Raises:
+            ValueError: if `y` is not a floating-point image of the data's shape, or `sigma` is negative or NaN.
+        """
+        return self._estimate(y, sigma, with_error=False)[0]
+
+    def estimate(
+        self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
+    ) -> tuple[Float[Array, "height width channels"], Float[Array, "height width channels"]]:
+        """`(x_hat, standard_error)`, the error of each entry.
+
+        Raises:
+            ValueError: as of a call.
+        """
+        return self._estimate(y, sigma, with_error=True)
+
+    def _estimate(self, y, sigma, with_error):
+        y = _checks.example("y", y, self.index.data.shape[1:])
+        sigma = jnp.asarray(_checks.noise_level(sigma), y.dtype)
+        stacked = functools.partial(IndexedLocalDenoiser._of_batch, with_error=with_error)
+
+        def one(self, y, sigma):
+            return jax.tree.map(lambda x: x[0], stacked(self, y[None], sigma[None]))
+
+        kinds = zip(self.index.classes, self.index.cells, strict=True)
+        pairs = max(kind.queries.shape[1] * self._num_cells(kind, cells) for kind, cells in kinds)
+        return batching.in_groups(one, one, max(1, _PAIRS // pairs), stacked=stacked)(self, y, sigma)
+
+    def _num_cells(self, kind, cells):
+        """Cells that are summed patch by patch."""
+        num_cells, num_patches = cells.keys.shape[-2], len(self.index.data) * kind.keys.shape[-2]
+        return min(num_cells, -(-self.num_head * num_cells // num_patches))
+
+    def _of_batch(self, y, sigma, with_error):
+        source = self._exact().source(y.dtype)
+        temperatures = jax.vmap(lambda s: streaming.as_temperature(s, y.dtype))(sigma)
+        mean, error = jnp.zeros_like(y), jnp.zeros_like(y)
+
+        def of_class(args):
+            kind, cells, draws = args
+            return estimate(
+                kind.cut_queries(y), temperatures, cells, draws, _keys(kind, source),
+                num_cells=self._num_cells(kind, cells), num_blocks=NUM_BLOCKS, with_error=with_error,
+            )  # fmt: skip
+
+        for kind, cells, draws in zip(self.index.classes, self.index.cells, self.draws, strict=True):
+            found = jax.lax.map(of_class, (kind, cells, draws))
+            at = (slice(None), *jnp.moveaxis(kind.queries, -1, 0))
+            place = lambda x, found, at=at: x.at[at].set(jnp.moveaxis(found, 0, 1))  # noqa: E731
+            mean = place(mean, found.mean)
+            error = place(error, found.standard_error) if with_error else error
+        return mean + source.mean.reshape(1, 1, 1, -1), error
+
+
+def _keys(kind: Classes, source: KeyImages) -> Keys:
+    """The patches of one class, by number: image by image, position by position; values less their mean."""
+    num_positions, dtype = len(kind.keys), source.mean.dtype
+
+    def places(numbers):
+        numbers = jnp.maximum(numbers, 0)
+        return numbers // num_positions, numbers % num_positions
+
+    def cut(numbers):
+        return kind.cut_keys(source.data, *places(numbers)).astype(dtype)
+
+    def values(numbers):
+        image, position = places(numbers)
+        row, column = kind.keys[position].T
+        return source.data[image, row, column].astype(dtype) - source.mean[None]
+
+    def log_weights(numbers):
+        image = places(numbers)[0]
+        weights = jnp.zeros((), dtype) if source.log_weights is None else source.log_weights[image]
+        return jnp.where((numbers >= 0) & source.valid[image], weights, -jnp.inf)
+
+    return Keys(cut, values, log_weights)
