@@ -86,6 +86,7 @@ record: $(VENV)/installed
 	$(BIN)/python -m benchmarks.local --num-images 50000 --patch-sizes 7 --batches 1 --boundaries interior \
 		--repetitions 1 --record local-all-images
 	$(BIN)/python -m benchmarks.posterior --record posterior
+	$(BIN)/python -m benchmarks.indexed --record indexed
 	$(BIN)/python -m benchmarks.demo
 	$(MAKE) results
 

@@ -13,7 +13,14 @@ from jaxcreativity import Piecewise, networks, schedules
 from jaxcreativity.theory import bottleneck, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser, smoothed
 from jaxcreativity.theory.linear import affine
-from jaxcreativity.theory.patches import LocalDenoiser, SoftWindowDenoiser, composite, masked
+from jaxcreativity.theory.patches import (
+    IndexedLocalDenoiser,
+    LocalDenoiser,
+    SoftWindowDenoiser,
+    build_index,
+    composite,
+    masked,
+)
 
 
 def make_images(seed: int, n: int, height: int, width: int, channels: int) -> np.ndarray:
@@ -102,6 +109,11 @@ def _local(patch_size, boundary, *, equivariant, **options):
     return lambda dtype: LocalDenoiser(
         jnp.asarray(IMAGES, dtype), patch_size, equivariant=equivariant, boundary=boundary, **options
     )
+
+
+def _indexed(dtype):
+    index = build_index(jnp.asarray(IMAGES, dtype), 3, boundary="interior", num_cells=8, key=jax.random.key(0))
+    return IndexedLocalDenoiser(index, num_head=index.cells[0].keys.size // 2, num_tail=64, key=jax.random.key(1))
 
 
 def _soft_window(equivariant):
@@ -228,6 +240,7 @@ CASES = [
     Case("ELS-circular", _local(3, "circular", equivariant=True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
     Case("ELS-interior", _local(3, "interior", equivariant=True, chunk_size=7)),
     Case("ELS-broken", _local(3, "broken", equivariant=True), **_IDENTITY, sigma_to_infinity=_class_means(1)),
+    Case("ELS-indexed", _indexed),
     Case("soft-window-ELS", _soft_window(True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
     Case("soft-window-LS", _soft_window(False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("masked", _masked, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),

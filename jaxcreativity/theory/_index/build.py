@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxcreativity import _checks, _folder
 from jaxcreativity._numerics.arithmetic import dot
-from jaxcreativity.theory._index.cells import PER_BLOCK, Cells, into_cells
+from jaxcreativity.theory._index.cells import Cells, into_cells
 from jaxcreativity.theory._index.tree import Tree
 
 KEYS_PER_CELL = 600
@@ -65,6 +65,21 @@ def cells_per_class(num_keys: int, keys_per_cell: float = KEYS_PER_CELL) -> int:
     return 2 ** max(0, round(math.log2(num_keys / keys_per_cell)))
 
 
+def checked_num_cells(num_cells: int | None, num_keys: int) -> int:
+    """Cells of the largest class.
+
+    Raises:
+        ValueError: unless it is a power of two and every cell has a key.
+    """
+    if num_cells is None:
+        return cells_per_class(num_keys)
+    if _checks.positive_int("num_cells", num_cells) & (num_cells - 1):
+        raise ValueError(f"num_cells must be a power of two, got {num_cells}")
+    if num_cells > num_keys:
+        raise ValueError(f"num_cells must leave no cell without keys: at most {num_keys}, got {num_cells}")
+    return num_cells
+
+
 def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
     """Bytes of the cells of a class, in memory and on disk."""
     p = min(NUM_COORDINATES, entries)
@@ -97,7 +112,8 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
 
     leaves = np.empty(source.num_keys, np.uint16 if depth <= 16 else np.uint32)
     images = max(1, at_once // source.keys_per_image)
-    for first, last in _blocks(source.num_images, images):
+    for first in range(0, source.num_images, images):
+        last = min(first + images, source.num_images)
         run = slice(first * source.keys_per_image, last * source.keys_per_image)
         part = folder and folder / f"{first}.npy"
         if part and part.exists():
@@ -126,31 +142,9 @@ def _points(cut, arguments, numbers, mean, basis):
 
 
 def _runs(numbers, at_once) -> Iterator[np.ndarray]:
-    """Runs of one length, so that one program is compiled; the last is cut."""
+    """Runs of one length but for the last, so that few programs are compiled."""
     for i in range(0, len(numbers), at_once):
         yield numbers[i : i + at_once]
-
-
-def _blocks(number, size) -> Iterator[tuple[int, int]]:
-    for first in range(0, number, size):
-        yield first, min(first + size, number)
-
-
-def checked_num_cells(num_cells: int | None, num_keys: int) -> int:
-    """Cells of the largest class.
-
-    Raises:
-        ValueError: unless it is a power of two and every cell has a key.
-    """
-    if num_cells is None:
-        return cells_per_class(num_keys)
-    if _checks.positive_int("num_cells", num_cells) & (num_cells - 1):
-        raise ValueError(f"num_cells must be a power of two, got {num_cells}")
-    if num_cells > num_keys:
-        raise ValueError(f"num_cells must leave no cell without keys: at most {num_keys}, got {num_cells}")
-    if num_cells > PER_BLOCK and num_cells % PER_BLOCK:
-        raise ValueError(f"num_cells beyond {PER_BLOCK} must be a multiple of it, got {num_cells}")
-    return num_cells
 
 
 def save(path: Path, classes: list[Cells]) -> None:

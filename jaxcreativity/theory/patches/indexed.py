@@ -20,7 +20,7 @@ NUM_BLOCKS = 32
 """Blocks that are drawn from cell by cell."""
 
 _PAIRS = 2**23
-"""Pairs of a query and a cell that are held at once."""
+"""Pairs of a query and a cell that are held at once; with what belongs to them, about a GiB."""
 
 
 @_pytree.dataclass
