@@ -81,7 +81,13 @@ def checked_num_cells(num_cells: int | None, num_keys: int) -> int:
 
 
 def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
-    """Bytes of the cells of a class, in memory and on disk."""
+    """Bytes of the cells of a class, in memory and on disk.
+
+    Args:
+        num_keys: keys of the class.
+        num_cells: its cells.
+        entries: of a key.
+    """
     p = min(NUM_COORDINATES, entries)
     places = num_cells * math.ceil(num_keys / num_cells)
     return 4 * (places + 2 * num_cells * p + entries * (p + 1))

@@ -16,7 +16,7 @@ Queries of a whole batch that look into one cell are multiplied with its keys to
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from jaxcreativity._numerics import streaming
 from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
 from jaxcreativity._numerics.streaming import Partial
 from jaxcreativity.theory._index.cells import Cells, Draws
+from jaxcreativity.theory._index.tiles import in_tiles
 
 MASKED = 1e18
 """Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
@@ -163,7 +164,7 @@ def _whole_cells(u, temperature, cells, keys, choice, with_error) -> _Sums:
         energies = _energies(u[query], numbers, temperature[query], keys)
         return _sums(energies, keys.values(numbers), temperature[query])
 
-    parts = _in_tiles(one_tile, choice.cells, cells.keys.shape[0])
+    parts = in_tiles(one_tile, choice.cells, cells.keys.shape[0])
     total = _union(parts, temperature)
     scatter = _nothing(len(u), 2 * total.weighted_sum.shape[1], u.dtype) if with_error else None  # nothing is drawn
     return _Sums(total, scatter)
@@ -184,7 +185,7 @@ def _near(u, temperature, cells, draws, keys, choice, with_error) -> _Sums:
             with_error,
         )  # fmt: skip
 
-    parts = _in_tiles(one_tile, choice.blocks, cells.num_blocks)
+    parts = in_tiles(one_tile, choice.blocks, cells.num_blocks)
     scatter = _union(parts.scatter, temperature / 2) if with_error else None
     return _Sums(_union(parts.total, temperature), scatter)
 
@@ -270,47 +271,3 @@ def _union(parts: Partial, temperature) -> Partial:
     return Partial(
         smallest, jnp.sum(scale[..., None] * parts.weighted_sum, axis=1), jnp.sum(scale * parts.weight, axis=1)
     )
-
-
-# --- tiles ---
-
-
-def _in_tiles(one_tile: Callable, places: Int[Array, "q p"], num_places: int) -> Any:
-    """`one_tile(place, pairs)` for all pairs of a query and one of its places, those of one place together.
-
-    Args:
-        one_tile: place, and numbers of some pairs (query by query) that have it -> what is found for each pair.
-        places: of each query.
-        num_places: number of places.
-
-    Returns:
-        What is found, `(q, p, ...)`.
-    """
-    pairs = places.size
-    width = _tile_width(pairs / num_places)
-    place = places.ravel()
-    order = jnp.argsort(place)
-    counts = jnp.bincount(place, length=num_places)
-    first_pair = jnp.cumsum(counts) - counts
-    num_tiles = -(-counts // width)
-    last_tile = jnp.cumsum(num_tiles)
-    first_tile = last_tile - num_tiles
-
-    def tile(number):
-        at = jnp.searchsorted(last_tile, number, side="right")
-        start = first_pair[at] + (number - first_tile[at]) * width
-        return one_tile(at, order[jnp.minimum(start + jnp.arange(width), pairs - 1)])
-
-    nothing = jax.eval_shape(tile, jnp.zeros((), last_tile.dtype))
-    empty = lambda number: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), nothing)  # noqa: E731
-    most = pairs // width + min(num_places, pairs)
-    # More tiles than there may be: how many places are full is not known when this is compiled.
-    run = jax.checkpoint(lambda number: jax.lax.cond(number < last_tile[-1], tile, empty, number))
-    found = jax.lax.map(run, jnp.arange(most, dtype=last_tile.dtype))
-    rank = jnp.zeros(pairs, order.dtype).at[order].set(jnp.arange(pairs, dtype=order.dtype)) - first_pair[place]
-    at = first_tile[place] + rank // width, rank % width
-    return jax.tree.map(lambda x: x[at].reshape(*places.shape, *x.shape[2:]), found)
-
-
-def _tile_width(average):
-    return 2 ** min(7, max(2, round(average).bit_length()))

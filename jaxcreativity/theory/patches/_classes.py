@@ -86,9 +86,8 @@ def classes(shape: tuple[int, int], patch_size: int, boundary: Boundary) -> Iter
         inside = [range(a, n - b) for n, (a, b) in zip(shape, reaches, strict=True)]
         keys = _product(*(inside if is_interior else everywhere))[None]
         queries = _product(*everywhere)[None]
-        yield Classes(
-            jnp.asarray(queries), jnp.asarray(keys), jnp.ones((1, *size)), before, size, not is_interior, False
-        )
+        mask = jnp.ones((1, *size), jnp.float32)
+        yield Classes(jnp.asarray(queries), jnp.asarray(keys), mask, before, size, not is_interior, False)
         return
     radius = patch_size // 2
     (rows, row_edges), (columns, column_edges) = (windows.interior_and_edges(n, radius) for n in shape)

@@ -1,6 +1,7 @@
 """An index of all patches of a training set: which of them are near each other."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import jax
@@ -103,9 +104,8 @@ def _build(data, kinds, per_cell, key, name):
         for kind, count in zip(kinds, counts, strict=True)
     )
     where = f"in memory and in {name.parent}" if name else "in memory"
-    tqdm.write(
-        f"index of {sum(n * kind.keys[..., 0].size for kind in kinds):,} patches: {size / 2**20:.0f} MiB {where}"
-    )
+    text = f"index of {sum(n * kind.keys[..., 0].size for kind in kinds):,} patches: {size / 2**20:.0f} MiB {where}"
+    tqdm.write(text, file=sys.stderr)
     parts = name and name.with_suffix(".parts")
     if name:
         name.parent.mkdir(parents=True, exist_ok=True)

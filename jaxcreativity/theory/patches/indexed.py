@@ -41,6 +41,7 @@ class IndexedLocalDenoiser:
         label: the class that counts.
         excluded: index of an image that is left out; -1 for none.
         weights: how often each image counts.
+        draws: from the classes of the index; made of `key`.
 
     Batches, by `jax.vmap`, share the work: pixels that look into one cell are compared with it together.
 

@@ -36,7 +36,11 @@ WHO = {
 }
 
 
-@pytest.mark.parametrize(("boundary", "who"), [("interior", "all"), ("circular", "label"), ("broken", "weights")])
+@pytest.mark.parametrize(("boundary", "who"), [
+    ("interior", "all"),
+    pytest.param("circular", "label", marks=pytest.mark.slow),
+    pytest.param("broken", "weights", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_with_all_patches_in_the_head_it_is_exact(boundary, who):
     """Values and gradients, at each noise level of a batch; the errors are 0."""
     indexed, exact = both(boundary, 2880 if boundary == "circular" else 1680, **WHO[who])
