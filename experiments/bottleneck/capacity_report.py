@@ -84,7 +84,7 @@ def _curves(config: Config, rows, counts, contours) -> Figure:
     axes.set_title(
         f"{facts(config)}, {fixed}; {config.num_samples} samples each,\n95 % intervals, one training seed", fontsize=9
     )
-    plotting.legend(axes)
+    plotting.legend(figure)  # inside it would lie over points: at 0 as at 1 there are some
     return figure
 
 

@@ -182,6 +182,7 @@ def _spectra(run: Run, part: str, names: list[str], num_images: int, arrays: Arr
         return False
     curves = {"data": diagonal(arrays["variances"])} | curves
     counts = {"data": num_images, "network": run.settings.num_samples}
-    title = f"{run.settings.dataset}: variance of the generated images along the data's principal axes"
+    what = "variance of the generated images along the data's principal axes"
+    title = f"{run.settings.dataset}: {what}, seed {run.settings.seed}"
     run.save(plotting.spectra(curves, title=title, counts=counts, modes_of="data"), f"spectra_{part}.png")
     return True

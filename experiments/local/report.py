@@ -84,8 +84,8 @@ def _scatter(run: Run, numbers: Numbers) -> None:
     axes.scatter(empirical, els, s=14, color=plotting.COLOURS[0])
     axes.set(xlabel="correlation of empirical denoiser and network", ylabel="correlation of ELS and network")
     axes.set_title(
-        f"{_facts(run)}, {run.settings.network};\n{len(els)} noises, ELS with calibrated patch sizes\n"
-        "above the line the patch machine is nearer to the network",
+        f"{_facts(run)}, {run.settings.network};\n{len(els)} noises, seed {run.settings.seed}, "
+        "ELS with calibrated patch sizes\nabove the line the patch machine is nearer to the network",
         fontsize=9,
     )
     run.save(figure, "scatter.png")

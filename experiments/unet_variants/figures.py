@@ -44,7 +44,7 @@ def draw_trade_off(run: Run, numbers: Numbers, held_out: Numbers) -> bool:
         axes.plot(1.0, held_out["frechet"], "k*", markersize=10, label="held-out images", linestyle="none")
     axes.set(
         xlabel="novelty: distance to nearest training image / that of held-out images",
-        ylabel="Fréchet distance from the data",
+        ylabel=f"squared Fréchet distance from the data,\nin the features of {numbers['features']}",
     )  # fmt: skip
     plotting.plain_log(axes, "y")
     spread = ": mean and standard deviation" if many else ""
