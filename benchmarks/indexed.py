@@ -38,7 +38,7 @@ class Indexed(Recorded):
 def measure(settings: Indexed):
     """One table of indices, and one of budgets."""
     x = images(settings.dataset, settings.num_images)
-    test = jnp.asarray(data_sets.load(settings.dataset, num_images=settings.num_images).test[: settings.seeds])
+    test = jnp.asarray(data_sets.load(settings.dataset, num_images=1).test[: settings.seeds])
     built, found = [], []
     for k, sigma in settings.levels:
         y = test + sigma * jax.random.normal(jax.random.key(0), test.shape)

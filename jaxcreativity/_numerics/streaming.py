@@ -13,6 +13,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxcreativity import _checks, _pytree
 
+MASKED = 1e18
+"""Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
+
 
 def as_temperature(sigma: Float[ArrayLike, ""] | int, dtype) -> Float[Array, ""]:
     """`2 sigma^2`, kept from 0 so far that its inverse times the distance of equal keys is 0 and not NaN."""
@@ -37,6 +40,17 @@ class Partial:
     def mean(self) -> Float[Array, "*queries_and_values"]:
         """The softmax-mean of the part."""
         return self.weighted_sum / _expand(self.weight, self.weighted_sum)
+
+
+def nothing(queries: tuple[int, ...], channels: int, dtype) -> Partial:
+    """What a sum over keys starts from.
+
+    Args:
+        queries: shape of the queries.
+        channels: length of a value.
+        dtype: type of all numbers.
+    """
+    return Partial(jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype))
 
 
 def partial(

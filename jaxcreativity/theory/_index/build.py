@@ -133,8 +133,9 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
     keys = into_cells(leaves, num_cells, rng)
     # Moments of some keys of each cell; they are in random order.
     few = keys[:, : min(64, source.num_keys // num_cells)]
-    points = points_of(few.ravel(), tree).reshape(*few.shape, -1)
-    return Cells(*map(jnp.asarray, (keys, tree.mean, tree.basis, points.mean(axis=1), points.var(axis=1))))
+    points, counts = points_of(few.ravel(), tree).reshape(*few.shape, -1), (few >= 0)[:, :, None]
+    moments = np.mean(points, axis=1, where=counts), np.var(points, axis=1, where=counts)
+    return Cells(*map(jnp.asarray, (keys, tree.mean, tree.basis, *moments)))
 
 
 @partial(jax.jit, static_argnums=0)

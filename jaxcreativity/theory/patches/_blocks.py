@@ -15,7 +15,6 @@ from jaxtyping import Array, Float, Int
 from jaxcreativity import _pytree
 from jaxcreativity._numerics import streaming
 from jaxcreativity._numerics.exponential import exp2
-from jaxcreativity.theory.patches._keys import MASKED
 
 
 @_pytree.dataclass
@@ -44,7 +43,7 @@ def keep(kept: Blocks, blocks: Blocks) -> tuple[Blocks, tuple[Array, Array]]:
     at = lambda x: chosen if x.ndim == 2 else chosen[:, None]  # noqa: E731
     first = jax.tree.map(lambda x: jnp.take_along_axis(x, at(x), axis=0), both)
     is_chosen = jnp.any(chosen[:, None] == jnp.arange(num_both).reshape(1, -1, 1), axis=0)
-    return first, (jnp.where(is_chosen, MASKED, both.min_energy), jnp.where(is_chosen[:, None], 0, both.sums))
+    return first, (jnp.where(is_chosen, streaming.MASKED, both.min_energy), jnp.where(is_chosen[:, None], 0, both.sums))
 
 
 def over_keys(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcreativity._numerics import streaming, windows
-from jaxcreativity.theory.patches._keys import KeyImages, no_keys
+from jaxcreativity.theory.patches._keys import KeyImages
 from jaxcreativity.theory.patches._pixels import Extents, local_means
 
 
@@ -64,6 +64,6 @@ def _along_columns(y, source, temperature, columns, radius) -> Float[Array, "h e
         part = streaming.partial(energies, values, temperature, subscripts="eqk,kec->eqc")
         return streaming.merge(total, part, temperature)
 
-    start = no_keys((len(columns), h), channels, y.dtype)
+    start = streaming.nothing((len(columns), h), channels, y.dtype)
     chunk_size = streaming.default_chunk_size(height * height * width)
     return jnp.swapaxes(source.scan(one_chunk, start, temperature, chunk_size).mean, 0, 1)

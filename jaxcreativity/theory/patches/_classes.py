@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxcreativity import _pytree
 from jaxcreativity._numerics import windows
-from jaxcreativity.theory.patches._geometry import Boundary
+from jaxcreativity.theory.patches._geometry import Boundary, queries_and_keys
 
 
 @_pytree.dataclass
@@ -79,15 +79,10 @@ def classes(shape: tuple[int, int], patch_size: int, boundary: Boundary) -> Iter
         boundary: what windows do at the border.
     """
     if boundary != "broken":
-        reaches = tuple(windows.reach(patch_size, n, wraps=True) for n in shape)
-        size, before = tuple(a + 1 + b for a, b in reaches), tuple(a for a, _ in reaches)
-        everywhere = [range(n) for n in shape]
-        is_interior = boundary == "interior"
-        inside = [range(a, n - b) for n, (a, b) in zip(shape, reaches, strict=True)]
-        keys = _product(*(inside if is_interior else everywhere))[None]
-        queries = _product(*everywhere)[None]
-        mask = jnp.ones((1, *size), jnp.float32)
-        yield Classes(jnp.asarray(queries), jnp.asarray(keys), mask, before, size, not is_interior, False)
+        queries, keys = queries_and_keys(shape, patch_size, boundary)
+        mask = jnp.ones((1, *keys.size), jnp.float32)
+        places = (_positions(window, shape)[None] for window in (queries, keys))
+        yield Classes(*map(jnp.asarray, places), mask, keys.centre, keys.size, boundary == "circular", False)
         return
     radius = patch_size // 2
     (rows, row_edges), (columns, column_edges) = (windows.interior_and_edges(n, radius) for n in shape)
@@ -97,6 +92,10 @@ def classes(shape: tuple[int, int], patch_size: int, boundary: Boundary) -> Iter
         for across in (columns, column_edges):
             if positions := [_product(a, b) for a in down for b in across if len(a) and len(b)]:
                 yield _broken(np.stack(positions), shape, patch_size)
+
+
+def _positions(window, shape):
+    return _product(*(np.arange(n)[part] for n, part in zip(shape, window.region, strict=True)))
 
 
 def _broken(positions, shape, patch_size) -> Classes:

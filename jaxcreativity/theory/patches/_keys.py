@@ -11,9 +11,6 @@ from jaxtyping import Array, ArrayLike, Bool, Float
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import streaming
 
-MASKED = 1e18
-"""Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
-
 
 @_pytree.dataclass
 class KeyImages:
@@ -40,9 +37,9 @@ class KeyImages:
         return dataclasses.replace(self, turned=not self.turned)
 
     def penalty(self, temperature: Float[Array, ""]) -> Float[Array, " n"]:
-        """What is added to the energies of each image: `-T log(weight)`, and `MASKED` if it does not count."""
+        """What is added to an image's energies: `-T log(weight)`, and `streaming.MASKED` if it does not count."""
         weighted = jnp.zeros((), self.mean.dtype) if self.log_weights is None else -temperature * self.log_weights
-        return jnp.where(self.valid, weighted, MASKED)
+        return jnp.where(self.valid, weighted, streaming.MASKED)
 
     def scan(self, one_chunk: Callable, carry: Any, temperature: Float[Array, ""], chunk_size: int) -> Any:
         """Fold `one_chunk(carry, images, penalty, first) -> carry` over chunks of centred images.
@@ -59,7 +56,7 @@ class KeyImages:
         def fold(carry, first, is_new):
             # Indexed, not sliced: a slice would be taken again wherever it is used.
             chosen = first + jnp.arange(is_new.size)
-            new = jnp.where(is_new, penalty[chosen], MASKED)
+            new = jnp.where(is_new, penalty[chosen], streaming.MASKED)
             return one_chunk(carry, self.centred(self.data[chosen]), new, first)
 
         return streaming.fold_chunks(fold, n, self.chunk_size or chunk_size, carry)
@@ -68,19 +65,6 @@ class KeyImages:
         """Some of the images, less the mean."""
         images = jnp.swapaxes(images, -3, -2) if self.turned else images
         return images.astype(self.mean.dtype) - self.mean.reshape((1,) * (images.ndim - 1) + (-1,))
-
-
-def no_keys(queries: tuple[int, ...], channels: int, dtype) -> streaming.Partial:
-    """What a sum over keys starts from.
-
-    Args:
-        queries: shape of the queries.
-        channels: length of a value.
-        dtype: type of all numbers.
-    """
-    return streaming.Partial(
-        jnp.full(queries, MASKED, dtype), jnp.zeros((*queries, channels), dtype), jnp.zeros(queries, dtype)
-    )
 
 
 def checked_choice(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcreativity._numerics import batching, streaming
-from jaxcreativity.theory.patches._keys import KeyImages, no_keys
+from jaxcreativity.theory.patches._keys import KeyImages
 
 TOGETHER = 8
 """Examples of a batch that are compared with a chunk of images at once."""
@@ -34,7 +34,7 @@ class Extents(NamedTuple):
     columns: Float[Array, "b width"]
 
 
-def in_groups(function: Callable) -> Callable:
+def in_small_groups(function: Callable) -> Callable:
     """`function(..., at_once=)` of which batches are worked off in groups of `TOGETHER`; `at_once` is their size."""
     return batching.in_groups(
         lambda *args: function(*args, at_once=1), lambda *args: function(*args, at_once=TOGETHER), TOGETHER
@@ -70,7 +70,7 @@ def local_means(
         part = streaming.Partial(smallest, _sum(weights, jnp.swapaxes(own, 1, 2)), weights.sum(axis=0))
         return streaming.merge(total, part, temperature)
 
-    start = no_keys((b, a), channels, y.dtype)
+    start = streaming.nothing((b, a), channels, y.dtype)
     return jnp.swapaxes(source.scan(one_chunk, start, temperature, _chunk_size(a * b, at_once)).mean, 0, 1)
 
 
@@ -104,7 +104,7 @@ def composite_means(
         return streaming.merge(total, streaming.Partial(smallest, no_values, weight), temperature)
 
     no_values = jnp.zeros((b, a, 0), y.dtype)
-    whole = source.scan(normalise, no_keys((b, a), 0, y.dtype), temperature, chunk_size)
+    whole = source.scan(normalise, streaming.nothing((b, a), 0, y.dtype), temperature, chunk_size)
 
     def add(total, images, penalty, first):
         energies = _energies(y, images, penalty, extents)

@@ -23,7 +23,7 @@ from jaxcreativity._numerics.exponential import exp2
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.theory.patches._blocks import Blocks, contract, keep, min_over_keys, over_keys, union, with_one
 from jaxcreativity.theory.patches._energies import LARGE, SMALL, Precision, Tiles
-from jaxcreativity.theory.patches._keys import MASKED, KeyImages, no_keys
+from jaxcreativity.theory.patches._keys import KeyImages
 
 NUM_KEPT = 8
 """Blocks per query whose energies are recomputed by differences."""
@@ -173,8 +173,8 @@ def _stream(tiles, source, temperature, num_kept) -> tuple[streaming.Partial, Bl
 
     nowhere = jnp.zeros((num_kept, tiles.q), int)
     sums = jnp.zeros((num_kept, channels + 1, tiles.q), dtype)
-    kept = Blocks(jnp.full(nowhere.shape, MASKED, dtype), sums, nowhere, nowhere)
-    start = no_keys((tiles.q,), channels, dtype), kept
+    kept = Blocks(jnp.full(nowhere.shape, streaming.MASKED, dtype), sums, nowhere, nowhere)
+    start = streaming.nothing((tiles.q,), channels, dtype), kept
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(tiles.strips), *x.shape)), start)
     rest, kept = source.scan(one_chunk, start, temperature, tiles.chunk_size)
     rest = streaming.Partial(rest.min_energy, jnp.swapaxes(rest.weighted_sum, -1, -2), rest.weight)
@@ -190,13 +190,13 @@ def _recompute(patches, keys, source, temperature, kept) -> tuple[streaming.Part
         query, image, column, counts = inputs
         windows, centres = jax.vmap(keys.cut_column)(source.centred(source.data[image]), column)
         energies = jnp.sum(jnp.square(windows - query.reshape(1, 1, -1)), axis=-1) + penalty[image][:, None]
-        energies = jnp.where(counts[:, None], energies, MASKED).reshape(-1)
+        energies = jnp.where(counts[:, None], energies, streaming.MASKED).reshape(-1)
         nearest = jnp.argmin(energies)
         part = streaming.partial(energies, centres.reshape(num_kept * h, -1), temperature)
         return part, Nearest(image[nearest // h], nearest % h, column[nearest // h])
 
     # An image that was masked, and a place that was never filled, do not count.
-    inputs = patches, kept.image, kept.column, kept.min_energy < MASKED / 2
+    inputs = patches, kept.image, kept.column, kept.min_energy < streaming.MASKED / 2
     shape, d = patches.shape[:2], patches.shape[2]
     inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs)
     most = 2**21 // (num_kept * max(h * d, source.data[0].size))

@@ -8,7 +8,7 @@ from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import streaming
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._keys import KeyImages
-from jaxcreativity.theory.patches._pixels import Extents, composite_means, in_groups
+from jaxcreativity.theory.patches._pixels import Extents, composite_means, in_small_groups
 
 
 @_pytree.dataclass
@@ -65,7 +65,7 @@ class CompositeDenoiser:
         """
         y = _checks.example("y", y, self.data.shape[1:])
         sigma = _checks.noise_level(sigma)
-        return in_groups(CompositeDenoiser._mean)(self, y, jnp.asarray(sigma, y.dtype))
+        return in_small_groups(CompositeDenoiser._mean)(self, y, jnp.asarray(sigma, y.dtype))
 
     def _mean(self, y, sigma, at_once):
         covers = (_covered(n, min(self.patch_size, n)) for n in y.shape[:2])

@@ -19,18 +19,18 @@ from jaxcreativity.theory.patches.local import LocalDenoiser
 NUM_BLOCKS = 32
 """Blocks that are drawn from cell by cell."""
 
-_PAIRS = 2**23
-"""Pairs of a query and a cell that are held at once; with what belongs to them, about a GiB."""
+_BYTES, _OF_A_CELL, _OF_A_QUERY = 2**30, 80, 2**15
+"""Bytes that a group of examples holds at once, about, and what of them is for each query and each of its cells."""
 
 
 @_pytree.dataclass
 class IndexedLocalDenoiser:
-    """The equivariant `LocalDenoiser` at a cost that does not grow with the data, with an error bar.
+    """The equivariant `LocalDenoiser` by a part of the patches, with an error bar.
 
     Of every pixel's posterior the patches of the nearest cells are summed one by one, `num_head` in all; the others by
     `num_tail` draws, half of them from the cells around those, half from all others. `estimate` returns the standard
-    error beside the estimate. Draws are fixed by `key`, so that this is a function of `y`; its derivatives are those
-    with the chosen patches held fixed.
+    error beside the estimate; both are NaN where no patch that counts is met. Draws are fixed by `key`, so that this is
+    a function of `y`; its derivatives are those with the chosen patches held fixed.
 
     Args:
         index: of the training images, from `build_index`.
@@ -133,8 +133,10 @@ class IndexedLocalDenoiser:
             return jax.tree.map(lambda x: x[0], stacked(self, y[None], sigma[None]))
 
         kinds = zip(self.index.classes, self.index.cells, strict=True)
-        pairs = max(kind.queries.shape[1] * self._num_cells(kind, cells) for kind, cells in kinds)
-        return batching.in_groups(one, one, max(1, _PAIRS // pairs), stacked=stacked)(self, y, sigma)
+        of_example = max(
+            kind.queries.shape[1] * (_OF_A_QUERY + _OF_A_CELL * self._num_cells(kind, cells)) for kind, cells in kinds
+        )
+        return batching.in_groups(one, one, max(1, _BYTES // of_example), stacked=stacked)(self, y, sigma)
 
     def _num_cells(self, kind, cells):
         """Cells that are summed patch by patch."""

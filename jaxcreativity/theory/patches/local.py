@@ -16,7 +16,7 @@ from jaxcreativity.theory.patches._border import border_means
 from jaxcreativity.theory.patches._energies import MANTISSA_BITS, Precision, examples_at_once
 from jaxcreativity.theory.patches._geometry import Boundary, check_window, queries_and_keys
 from jaxcreativity.theory.patches._keys import KeyImages, checked_choice
-from jaxcreativity.theory.patches._pixels import Extents, in_groups, local_means
+from jaxcreativity.theory.patches._pixels import Extents, in_small_groups, local_means
 from jaxcreativity.theory.patches._posterior import patch_means, quick_patch_means, refined_patch_means
 
 
@@ -123,7 +123,7 @@ class LocalDenoiser:
             together = functools.partial(LocalDenoiser._equivariant, alone=False)
             grouped = batching.in_groups(one, together, examples_at_once(*self.queries_and_keys(), len(self.data)))
         else:
-            grouped = in_groups(LocalDenoiser._by_position)
+            grouped = in_small_groups(LocalDenoiser._by_position)
         return grouped(self, y, jnp.asarray(sigma, y.dtype))
 
     def _by_position(self, y, sigma, at_once):

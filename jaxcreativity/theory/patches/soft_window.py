@@ -15,7 +15,7 @@ from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._energies import examples_at_once
-from jaxcreativity.theory.patches._pixels import Extents, in_groups, local_means
+from jaxcreativity.theory.patches._pixels import Extents, in_small_groups, local_means
 from jaxcreativity.theory.patches._posterior import patch_means
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
@@ -85,7 +85,7 @@ class SoftWindowDenoiser:
             size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
             grouped = batching.in_groups(SoftWindowDenoiser._mean, SoftWindowDenoiser._mean, size)
         else:
-            grouped = in_groups(SoftWindowDenoiser._mean)
+            grouped = in_small_groups(SoftWindowDenoiser._mean)
         return grouped(self, y, jnp.asarray(sigma, y.dtype))
 
     def _mean(self, y, sigma, at_once=1):

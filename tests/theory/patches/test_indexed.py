@@ -88,6 +88,38 @@ def test_batches_are_examples_one_by_one_and_derivatives_hold_the_choice():
     np.testing.assert_allclose(slope, finite, atol=1e-5)
 
 
+def test_cells_of_one_patch():
+    """Each is drawn whole, so that what is near is exact."""
+    few = jnp.asarray(IMAGES[:2, :4, :4])
+    cells = patches.build_index(few, 3, boundary="interior", num_cells=8, key=jax.random.key(0))
+    indexed = patches.IndexedLocalDenoiser(cells, num_head=1, num_tail=2, key=jax.random.key(1))
+    found, error = indexed.estimate(few[0], 1.0)
+    exact = patches.LocalDenoiser(few, 3, equivariant=True, boundary="interior")
+    np.testing.assert_allclose(found, exact(few[0], 1.0), atol=1e-12)
+    np.testing.assert_array_equal(error, np.zeros_like(found))
+
+
+def test_what_no_patch_is_met_for_is_not_a_number():
+    """Patches of one image of 40 count, and no draw is one of them: the head knows them, or nothing does."""
+    indexed, _ = both("interior", 1, labels=(np.arange(40) == 39).astype(int), label=1)
+    object.__setattr__(indexed, "draws", jax.tree.map(lambda x: jnp.full_like(x, -1), indexed.draws))
+    found, error = indexed.estimate(jnp.asarray(IMAGES[0]), 0.5)
+    assert bool(jnp.isnan(found).any())
+    assert bool((jnp.isnan(found) == jnp.isnan(error)).all())
+
+
+def test_moments_of_cells_leave_empty_places_out():
+    """1680 patches in 256 cells of 6 or 7 places; of 6 places all are looked at."""
+    index_ = index("interior")
+    cells, kind = (jax.tree.map(lambda x: x[0], x[0]) for x in (index_.cells, index_.classes))
+    points = kind.cut_keys(jnp.asarray(IMAGES), jnp.arange(1680) // 42, jnp.arange(1680) % 42)
+    points = (np.asarray(points) - np.asarray(cells.mean)) @ np.asarray(cells.basis)
+    for keys, centre, spread in zip(*map(np.asarray, (cells.keys, cells.centre, cells.spread)), strict=True):
+        some = points[[key for key in keys[:6] if key >= 0]]
+        np.testing.assert_allclose(some.mean(axis=0), centre, atol=1e-9)
+        np.testing.assert_allclose(some.var(axis=0), spread, atol=1e-9)
+
+
 @pytest.mark.parametrize("boundary", ["interior", "circular", "broken"])
 def test_every_patch_is_in_one_cell(boundary):
     """Cells differ by one patch in size, and lie apart: of random ones of seven keys the spread is 6 times as large."""

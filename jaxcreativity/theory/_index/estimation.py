@@ -28,9 +28,6 @@ from jaxcreativity._numerics.streaming import Partial
 from jaxcreativity.theory._index.cells import Cells, Draws
 from jaxcreativity.theory._index.tiles import in_tiles
 
-MASKED = 1e18
-"""Energy of a key that does not count: beyond every real one, and small enough for arithmetic in float32."""
-
 QUERIES_PER_STEP = 256
 """Queries whose cells are weighed at once."""
 
@@ -161,13 +158,14 @@ def _whole_cells(u, temperature, cells, keys, choice, with_error) -> _Sums:
     def one_tile(cell, pairs):
         query = pairs // choice.cells.shape[1]
         numbers = cells.keys[cell]
-        energies = _energies(u[query], numbers, temperature[query], keys)
-        return _sums(energies, keys.values(numbers), temperature[query])
+        energies, counts = _energies(u[query], numbers, temperature[query], keys)
+        sums = jax.vmap(streaming.partial, (0, None, 0, None))
+        return sums(energies, keys.values(numbers), temperature[query], counts)
 
     parts = in_tiles(one_tile, choice.cells, cells.keys.shape[0])
     total = _union(parts, temperature)
-    scatter = _nothing(len(u), 2 * total.weighted_sum.shape[1], u.dtype) if with_error else None  # nothing is drawn
-    return _Sums(total, scatter)
+    no_draws = streaming.nothing((len(u),), 2 * total.weighted_sum.shape[1], u.dtype)
+    return _Sums(total, no_draws if with_error else None)
 
 
 def _near(u, temperature, cells, draws, keys, choice, with_error) -> _Sums:
@@ -178,12 +176,10 @@ def _near(u, temperature, cells, draws, keys, choice, with_error) -> _Sums:
     def one_tile(block, pairs):
         query = pairs // choice.blocks.shape[1]
         numbers = draws.near[block]
-        energies = _energies(u[query], numbers, temperature[query], keys)
-        left_out = jnp.repeat(is_summed[pairs], num_draws, axis=1)
-        return _drawn(
-            jnp.where(left_out, MASKED, energies), keys.values(numbers), temperature[query], num_draws, cells.size,
-            with_error,
-        )  # fmt: skip
+        energies, counts = _energies(u[query], numbers, temperature[query], keys)
+        counts = counts[None] & ~jnp.repeat(is_summed[pairs], num_draws, axis=1)
+        values = keys.values(numbers)
+        return _drawn(energies, counts, values, temperature[query], num_draws, cells.size, with_error)
 
     parts = in_tiles(one_tile, choice.blocks, cells.num_blocks)
     scatter = _union(parts.scatter, temperature / 2) if with_error else None
@@ -198,29 +194,24 @@ def _far(u, temperature, cells, draws, keys, choice, with_error) -> _Sums:
     def add(sums, step):
         numbers, is_far = step
         numbers = numbers.ravel()
-        energies = _energies(u, numbers, temperature, keys)
-        energies = jnp.where(jnp.repeat(is_far.T, num_draws, axis=1), energies, MASKED)
+        energies, counts = _energies(u, numbers, temperature, keys)
+        counts = counts[None] & jnp.repeat(is_far.T, num_draws, axis=1)
         size = cells.size * cells.per_block
-        part = _drawn(energies, keys.values(numbers), temperature, num_draws, size, with_error)
+        part = _drawn(energies, counts, keys.values(numbers), temperature, num_draws, size, with_error)
         return _merge(sums, part, temperature), None
 
     steps = draws.far.reshape(-1, at_once, num_draws), choice.is_far.T.reshape(-1, at_once, len(u))
     channels = jax.eval_shape(keys.values, draws.far[0]).shape[1]
-    total = _nothing(len(u), channels, u.dtype)
-    start = _Sums(total, _nothing(len(u), 2 * channels, u.dtype) if with_error else None)
+    total = streaming.nothing((len(u),), channels, u.dtype)
+    start = _Sums(total, streaming.nothing((len(u),), 2 * channels, u.dtype) if with_error else None)
     return jax.lax.scan(add, start, steps)[0]
-
-
-def _nothing(queries, channels, dtype) -> Partial:
-    zeros = jnp.zeros((queries, channels), dtype)
-    return Partial(jnp.full(queries, MASKED, dtype), zeros, zeros[:, 0])
 
 
 # --- sums over the keys of a tile ---
 
 
-def _energies(u, numbers, temperature, keys) -> Float[Array, "q m"]:
-    """Squared distances, by products of differences from the first key: they are near to each other."""
+def _energies(u, numbers, temperature, keys) -> tuple[Float[Array, "q m"], Bool[Array, " m"]]:
+    """Energies, and which keys count. By products of differences from the first key: they are near to each other."""
     v = keys.cut(numbers)
     origin = jax.lax.stop_gradient(v[:1])
     u, v = u - origin, v - origin
@@ -228,21 +219,15 @@ def _energies(u, numbers, temperature, keys) -> Float[Array, "q m"]:
     log_weights = keys.log_weights(numbers)
     counts = log_weights > -jnp.inf
     weighted = squares - temperature[:, None] * jnp.where(counts, log_weights, 0)[None]
-    return jnp.where(counts[None], weighted, MASKED)
+    return jnp.where(counts[None], weighted, streaming.MASKED), counts
 
 
-def _sums(energies, values, temperature) -> Partial:
-    smallest = jax.lax.stop_gradient(energies.min(axis=1))
-    weights = jnp.exp((smallest[:, None] - energies) / temperature[:, None])
-    return Partial(smallest, dot(weights, values), weights.sum(axis=1))
-
-
-def _drawn(energies, values, temperature, num_draws, size, with_error) -> _Sums:
+def _drawn(energies, counts, values, temperature, num_draws, size, with_error) -> _Sums:
     """Sums over draws, so many from each of the strata of equal size one after another."""
     share = size / num_draws
+    energies = jnp.where(counts, energies, streaming.MASKED)
     smallest = jax.lax.stop_gradient(energies.min(axis=1))
-    weights = share * jnp.exp((smallest[:, None] - energies) / temperature[:, None])
-    weights = jnp.where(energies < MASKED / 2, weights, 0)
+    weights = counts * share * jnp.exp((smallest[:, None] - energies) / temperature[:, None])
     total = Partial(smallest, dot(weights, values), weights.sum(axis=1))
     if not with_error:
         return _Sums(total, None)
@@ -251,7 +236,7 @@ def _drawn(energies, values, temperature, num_draws, size, with_error) -> _Sums:
     b = strata(weights)
     a = jnp.stack([strata(weights * t[None]) for t in values.T], axis=-1)
     squares = weights**2
-    factor = (1 - 1 / share) * num_draws / (num_draws - 1)
+    factor = (1 - 1 / share) * num_draws / max(1, num_draws - 1)  # a draw alone is all that there is
     zeroth = squares.sum(axis=1) - jnp.sum(b**2, axis=1) / num_draws
     first = dot(squares, values) - jnp.sum(a * b[..., None], axis=1) / num_draws
     second = dot(squares, values**2) - jnp.sum(a**2, axis=1) / num_draws
