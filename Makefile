@@ -8,7 +8,7 @@ DATASET ?= digits
 # their order: those with few tests are the longest.
 PYTEST_OPTIONS ?= -n auto --dist loadfile --no-loadscope-reorder
 # Most of the time is compilation: the quick suite compiles with fewer optimisations, `test-all` as users do.
-QUICK := --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1
+QUICK = XLA_FLAGS="$(XLA_FLAGS) $$($(BIN)/python -m tests.quick)"
 
 .PHONY: demo test test-all doctest lint format docs dist-test record results lock clean
 
@@ -21,8 +21,8 @@ demo: $(VENV)/installed
 	$(BIN)/python -m experiments.probing --small
 
 test: $(VENV)/installed
-	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
-	XLA_FLAGS="$(XLA_FLAGS) $(QUICK)" $(MAKE) doctest
+	$(QUICK) $(BIN)/python -m pytest -m "not slow" $(PYTEST_OPTIONS)
+	$(QUICK) $(MAKE) doctest
 
 test-all: $(VENV)/installed
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)

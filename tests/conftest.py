@@ -48,6 +48,19 @@ def real_dataset(monkeypatch):
     return find
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs():
+    """Forgets the programs of earlier modules before there are too many of them.
+
+    Each takes some mappings of memory, of which Linux lets a process have 65 530 (`vm.max_map_count`); the compiler
+    dies of a segmentation fault on the next one. Between modules, since the tests of one module share programs.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def key():
     """A random key; `split` it, never use it twice."""

@@ -21,6 +21,7 @@ import json
 import os
 import warnings
 
+from tests import quick
 from tests.mutants.changes import PROJECT, mutants
 from tests.mutants.passing import CORE, run, summary
 
@@ -46,7 +47,7 @@ def main() -> None:
         for mutant in (mutant for group in groups for file in CORE[group][0] for mutant in mutants(file)):
             print(f"{mutant.name:60}  {'equivalent: ' if mutant.is_equivalent else ''}{mutant.changed}")
         return
-    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = " ".join(quick.FLAGS)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(PROJECT / ".pytest_cache" / "xla")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
     # Imported once, before any mutant's process begins; JAX starts no threads until it computes.
