@@ -133,3 +133,43 @@ def test_no_noise_is_the_nearest_and_stands_still():
         np.testing.assert_array_equal(gradient[3], np.repeat(np.arange(few)[:, None] == nearest, 4, axis=1))
         for part in (*gradient[:3], gradient[4]):
             np.testing.assert_array_equal(part, np.zeros_like(part))
+
+
+@pytest.mark.parametrize("d", [D, 2])
+def test_a_constant_common_to_all_log_weights_does_not_count(d):
+    y, points, sigma, values, log_weights = (jnp.asarray(x) for x in arguments(3e-6, d=d))
+    mean = functools.partial(posterior_mean, y[0], points, sigma, values=values)
+    for constant in (-2000.0, 2000.0):
+        np.testing.assert_allclose(mean(log_weights=log_weights + constant), mean(log_weights=log_weights), atol=1e-7)
+
+
+def test_scale_of_points_is_not_that_of_the_first():
+    """Whether products are precise enough, where the first point is zero."""
+    points = 100 + RNG.standard_normal((N, D)).astype(np.float32)
+    points[0] = 0
+    points[2] = points[1] + 0.01 * RNG.standard_normal(D).astype(np.float32)
+    y, sigma = points[1] + np.float32(0.3) * (points[2] - points[1]), np.float32(0.02)
+    truth = plain(*(np.asarray(x, np.float64) for x in (y, points, sigma, points, np.zeros(N))))
+    np.testing.assert_allclose(posterior_mean(jnp.asarray(y), jnp.asarray(points), sigma), truth, atol=5e-5)
+
+
+def test_leading_points_are_the_nearest_not_the_longest():
+    """One near y, and more further away in its direction than have their energies computed by differences."""
+    y = np.concatenate([np.ones(D - 1), [0]])
+    points = 1.5 * y + 0.01 * RNG.standard_normal((N, D))
+    points[0] = y + 1e-6 * RNG.standard_normal(D)
+    points[1] = y + 1e-6 * RNG.standard_normal(D)
+    truth = plain(y, points, 1e-6, points, np.zeros(N))
+    np.testing.assert_allclose(posterior_mean(jnp.asarray(y), jnp.asarray(points), 1e-6), truth, atol=1e-9)
+
+
+def test_more_points_at_one_place_than_have_exact_energies_move():
+    """Copies, told apart by their values: the mean moves with `(y - x_i).dx_i / sigma^2` of each."""
+    sigma = 3e-6
+    y, points, _, values, _ = arguments(sigma)
+    points, y = np.repeat(points[:1], N, axis=0), points[0] + sigma * RNG.standard_normal(D)
+    direction = sigma * RNG.standard_normal(points.shape)
+    mean = lambda points: posterior_mean(jnp.asarray(y), points, sigma, values=jnp.asarray(values))  # noqa: E731
+    got = jax.jvp(mean, (jnp.asarray(points),), (jnp.asarray(direction),))[1]
+    changes = (direction @ (y - points[0])) / sigma**2
+    np.testing.assert_allclose(got, (changes - changes.mean()) @ values / N, rtol=1e-4, atol=1e-6)
