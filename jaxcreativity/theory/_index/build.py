@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jaxcreativity import _checks, _folder
 from jaxcreativity._numerics.arithmetic import dot
-from jaxcreativity.theory._index.cells import Cells, into_cells
+from jaxcreativity.theory._index.cells import Cells, into_cells, into_parts, num_parts
 from jaxcreativity.theory._index.tree import Tree
 
 KEYS_PER_CELL = 600
@@ -88,9 +88,10 @@ def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
         num_cells: its cells.
         entries: of a key.
     """
-    p = min(NUM_COORDINATES, entries)
-    places = num_cells * math.ceil(num_keys / num_cells)
-    return 4 * (places + 2 * num_cells * p + entries * (p + 1))
+    p, size = min(NUM_COORDINATES, entries), math.ceil(num_keys / num_cells)
+    parts = num_parts(size)
+    places = num_cells * parts * math.ceil(size / parts)
+    return (4 + 2 * p) * places + (12 + 2 * parts) * num_cells * p + 4 * entries * (p + 1)
 
 
 def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None, bar: tqdm) -> Cells:
@@ -99,9 +100,9 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
     Args:
         source: its keys.
         num_cells: a power of two.
-        key: random key, of the sample that the tree is made of and of the order in cells.
+        key: random key, of the sample that the tree is made of.
         folder: where leaves are kept until all are known; `None` to keep nothing.
-        bar: counts the images.
+        bar: counts each image twice, when its cells and when their parts are found.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     at_once = max(1, _AT_ONCE // source.entries)
@@ -130,12 +131,39 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
                 with _folder.whole(part) as path, path.open("wb") as file:
                     np.save(file, leaves[run])
         bar.update(last - first)
-    keys = into_cells(leaves, num_cells, rng)
-    # Moments of some keys of each cell; they are in random order.
-    few = keys[:, : min(64, source.num_keys // num_cells)]
-    points, counts = points_of(few.ravel(), tree).reshape(*few.shape, -1), (few >= 0)[:, :, None]
-    moments = np.mean(points, axis=1, where=counts), np.var(points, axis=1, where=counts)
-    return Cells(*map(jnp.asarray, (keys, tree.mean, tree.basis, *moments)))
+    return _cells(into_cells(leaves, num_cells), tree, points_of, lambda share: bar.update(share * source.num_images))
+
+
+def _cells(keys, tree, points_of, report) -> Cells:
+    """Cells of keys in the order of a tree, and their parts."""
+    num_cells, size = keys.shape
+    parts = num_parts(size)
+    shape, p = (num_cells, parts, -(-size // parts)), tree.basis.shape[1]
+    in_parts, points = np.empty(shape, np.int32), np.empty((*shape, p), np.float16)
+    centre, spread, part_spread = (np.empty((num_cells, p), tree.mean.dtype) for _ in range(3))
+    counts = np.empty((num_cells, parts), np.int32)
+    part_centre = np.empty((num_cells, parts, p), np.float16)
+    scale = None
+    step = max(1, _AT_ONCE // (16 * size * p))
+    for first in range(0, num_cells, step):
+        run = slice(first, min(first + step, num_cells))
+        there = (keys[run] >= 0)[..., None]
+        found = points_of(keys[run].ravel(), tree).reshape(*keys[run].shape, p)
+        centre[run], spread[run] = found.mean(axis=1, where=there), found.var(axis=1, where=there)
+        found -= centre[run, None]
+        if scale is None:  # far from where float16 overflows
+            scale = max(np.abs(found).max(), np.finfo(found.dtype).tiny) / 64
+        in_parts[run], found = into_parts(keys[run], found, parts)
+        there = (in_parts[run] >= 0)[..., None]
+        points[run], counts[run] = found / scale, there.sum(axis=(2, 3))
+        part_centre[run] = np.sum(found, axis=2, where=there) / np.maximum(counts[run, :, None], 1) / scale
+        off = np.square(found - scale * part_centre[run].astype(found.dtype)[:, :, None])
+        part_spread[run] = off.mean(axis=(1, 2), where=there)
+        report((run.stop - run.start) / num_cells)
+    return Cells(
+        *map(jnp.asarray, (in_parts, points, tree.mean, tree.basis, centre, spread)),
+        *map(jnp.asarray, (counts.sum(axis=1), counts, part_centre, part_spread, tree.mean.dtype.type(scale))),
+    )
 
 
 @partial(jax.jit, static_argnums=0)

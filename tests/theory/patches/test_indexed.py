@@ -1,13 +1,16 @@
 """The indexed ELS denoiser against the exact one, with error bars; kept indices; bad input."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxcreativity.theory import patches
-from jaxcreativity.theory._index import Cells, Draws, build
-from jaxcreativity.theory._index.cells import into_cells
+from jaxcreativity.theory._index import build
+from jaxcreativity.theory._index.cells import into_parts, num_parts
+from jaxcreativity.theory._index.draws import draw_cells, draw_keys
 
 RNG = np.random.default_rng(0)
 IMAGES = 5.0 + 0.3 * RNG.normal(size=(40, 8, 9, 2)).cumsum(axis=1)
@@ -53,16 +56,20 @@ def test_with_all_patches_in_the_head_it_is_exact(boundary, who):
     np.testing.assert_allclose(*(gradient(y[1]) for gradient in gradients), atol=1e-9)
 
 
-@pytest.mark.parametrize(("num_head", "num_tail", "sigma"), [(100, 600, 2.0), (1, 300, 5.0), (600, 900, 1.5)])
+@pytest.mark.parametrize(("num_head", "num_tail", "sigma"), [(100, 60, 2.0), (1, 40, 5.0), (600, 50, 1.5)])
 def test_errors_are_those_of_the_draws(num_head, num_tail, sigma):
-    """Over 40 sets of draws: unbiased to three standard errors, as far off as it says, twice that for 90 to 99 %."""
+    """Over 40 sets of draws: unbiased to three standard errors, and off by twice the error or less for 90 to 99 %.
+
+    Draws are few beside the patches. Neighbours tell errors a little larger than they are: what is further along is
+    alike, too.
+    """
     y = jnp.asarray(IMAGES[1] + sigma * NOISE[1])
     indexed, exact = both("interior", num_head, num_tail)
     draw = lambda key: jax.jit(type(indexed).estimate)(indexed_with(indexed, key), y, sigma)  # noqa: E731
     found, errors = (np.stack(x) for x in zip(*map(draw, range(40)), strict=True))
     off = found - np.asarray(exact(y, sigma))[None]
     assert 0.9 <= np.mean(np.abs(off) < 2 * errors) <= 0.99
-    np.testing.assert_allclose(np.sqrt(np.mean(off**2)), np.sqrt(np.mean(errors**2)), rtol=0.15)
+    assert 0.75 < np.sqrt(np.mean(off**2) / np.mean(errors**2)) < 1.1
     bias = off.mean(axis=0) / np.sqrt(np.mean(errors**2, axis=0) / len(off))
     assert np.mean(np.abs(bias) < 3) > 0.95
 
@@ -73,8 +80,8 @@ def indexed_with(indexed, key):
     )
 
 
-def test_batches_are_examples_one_by_one_and_derivatives_hold_the_choice():
-    """More pairs than fit in one tile; noise levels of their own. Forward differences within one choice of cells."""
+def test_batches_are_examples_one_by_one():
+    """More pairs than fit in one tile; noise levels of their own."""
     indexed, _ = both("circular", 400)
     sigmas = jnp.array([0.3, 1.0, 4.0])
     y = IMAGES[:3] + sigmas[:, None, None, None] * NOISE
@@ -82,67 +89,101 @@ def test_batches_are_examples_one_by_one_and_derivatives_hold_the_choice():
     one = jax.jit(indexed)
     for i in range(3):
         np.testing.assert_allclose(batch[i], one(y[i], sigmas[i]), atol=1e-12)
-    step = 1e-7
-    slope = jax.jvp(lambda y: indexed(y, 1.0), (y[1],), (jnp.asarray(NOISE[2]),))[1]
-    finite = (one(y[1] + step * NOISE[2], 1.0) - one(y[1] - step * NOISE[2], 1.0)) / (2 * step)
-    np.testing.assert_allclose(slope, finite, atol=1e-5)
 
 
-def test_cells_of_one_patch():
-    """Each is drawn whole, so that what is near is exact."""
-    few = jnp.asarray(IMAGES[:2, :4, :4])
-    cells = patches.build_index(few, 3, boundary="interior", num_cells=8, key=jax.random.key(0))
-    indexed = patches.IndexedLocalDenoiser(cells, num_head=1, num_tail=2, key=jax.random.key(1))
-    found, error = indexed.estimate(few[0], 1.0)
-    exact = patches.LocalDenoiser(few, 3, equivariant=True, boundary="interior")
-    np.testing.assert_allclose(found, exact(few[0], 1.0), atol=1e-12)
-    np.testing.assert_array_equal(error, np.zeros_like(found))
+def test_derivatives_are_those_of_the_draws():
+    """Draws and their chances held fixed: over 20 sets of draws, those of the exact form to four standard errors."""
+    indexed, exact = both("interior", 100, 200)
+    y, direction = IMAGES[1] + 2.0 * NOISE[1], jnp.asarray(NOISE[2])
+    slope = lambda d: jax.jvp(lambda y: d(y, 2.0), (jnp.asarray(y),), (direction,))[1]  # noqa: E731
+    slopes = np.stack([jax.jit(slope)(indexed_with(indexed, key)) for key in range(20)])
+    off = slopes.mean(axis=0) - np.asarray(jax.jit(slope)(exact))
+    assert np.mean(np.abs(off) < 4 * slopes.std(axis=0) / np.sqrt(20) + 1e-3) > 0.98
+    assert np.sqrt(np.mean(off**2)) < 0.1 * slopes.std()
 
 
 def test_what_no_patch_is_met_for_is_not_a_number():
-    """Patches of one image of 40 count, and no draw is one of them: the head knows them, or nothing does."""
-    indexed, _ = both("interior", 1, labels=(np.arange(40) == 39).astype(int), label=1)
-    object.__setattr__(indexed, "draws", jax.tree.map(lambda x: jnp.full_like(x, -1), indexed.draws))
-    found, error = indexed.estimate(jnp.asarray(IMAGES[0]), 0.5)
+    """Of images without weight: the head knows a patch that counts, or a draw is one, or nothing is known."""
+    indexed, _ = both("interior", 1, num_tail=2, labels=(np.arange(40) == 39).astype(int), label=1)
+    found, error = indexed.estimate(jnp.asarray(IMAGES[0]), 0.1)
     assert bool(jnp.isnan(found).any())
     assert bool((jnp.isnan(found) == jnp.isnan(error)).all())
 
 
-def test_moments_of_cells_leave_empty_places_out():
-    """1680 patches in 256 cells of 6 or 7 places; of 6 places all are looked at."""
+def test_moments_of_cells_and_parts_leave_empty_places_out():
+    """1680 patches in 256 cells of 6 or 7, of 4 parts with 1 or 2 each; points are kept in half precision."""
     index_ = index("interior")
-    cells, kind = (jax.tree.map(lambda x: x[0], x[0]) for x in (index_.cells, index_.classes))
+    cells, kind = (jax.tree.map(lambda x: np.asarray(x[0]), x[0]) for x in (index_.cells, index_.classes))
     points = kind.cut_keys(jnp.asarray(IMAGES), jnp.arange(1680) // 42, jnp.arange(1680) % 42)
-    points = (np.asarray(points) - np.asarray(cells.mean)) @ np.asarray(cells.basis)
-    for keys, centre, spread in zip(*map(np.asarray, (cells.keys, cells.centre, cells.spread)), strict=True):
-        some = points[[key for key in keys[:6] if key >= 0]]
-        np.testing.assert_allclose(some.mean(axis=0), centre, atol=1e-9)
-        np.testing.assert_allclose(some.var(axis=0), spread, atol=1e-9)
+    points = (np.asarray(points) - cells.mean) @ cells.basis
+    assert cells.keys.shape == (256, 4, 2)
+    for i, keys in enumerate(cells.keys):
+        some = points[keys[keys >= 0]]
+        np.testing.assert_allclose(some.mean(axis=0), cells.centre[i], atol=1e-9)
+        np.testing.assert_allclose(some.var(axis=0), cells.spread[i], atol=1e-9)
+        np.testing.assert_allclose((cells.scale * cells.points[i] + cells.centre[i])[keys >= 0], some, atol=2e-3)
+        of_parts = [points[part[part >= 0]] for part in keys]
+        for part, centre in zip(of_parts, cells.part_centre[i], strict=True):
+            np.testing.assert_allclose(cells.scale * centre + cells.centre[i], part.mean(axis=0), atol=2e-3)
+        off = np.concatenate([part - part.mean(axis=0) for part in of_parts])
+        np.testing.assert_allclose(np.mean(off**2, axis=0), cells.part_spread[i], atol=5e-3)
 
 
 @pytest.mark.parametrize("boundary", ["interior", "circular", "broken"])
 def test_every_patch_is_in_one_cell(boundary):
     """Cells differ by one patch in size, and lie apart: of random ones of seven keys the spread is 6 times as large."""
     for kind, cells in zip(index(boundary).classes, index(boundary).cells, strict=True):
-        assert int((cells.keys < 0).sum(axis=-1).max()) <= 1
+        in_cells = np.sum(cells.keys >= 0, axis=(2, 3))
+        assert np.ptp(in_cells, axis=1).max() <= 1
         for keys in np.asarray(cells.keys):
             np.testing.assert_array_equal(np.sort(keys[keys >= 0]), np.arange(40 * kind.keys.shape[1]))
     cells = index(boundary).cells[0]
     assert cells.spread.sum(axis=-1).mean() < cells.centre.var(axis=-2).sum(axis=-1).mean()
+    assert cells.part_spread.mean() < 0.6 * cells.spread.mean()
 
 
-def test_draws_are_without_replacement():
-    """From each cell, and from each block; 1000 keys in 256 cells of 3 or 4."""
-    keys = jnp.asarray(into_cells(np.arange(1000), 256, np.random.default_rng(0)))
-    nothing = jnp.zeros((256, 1))
-    cells = Cells(keys, jnp.zeros(1), jnp.ones((1, 1)), nothing, nothing)
-    for num_far in (5, 128, 256):
-        draws = Draws.of(cells, 3, num_far, jax.random.key(0))
-        assert draws.near.shape == (2, 3 * 128)
-        assert draws.far.shape == (2, num_far)
-        for row in (*np.asarray(draws.near).reshape(256, 3), *np.asarray(draws.far)):
-            row = row[row >= 0]
-            assert len(set(row.tolist())) == len(row)
+@pytest.mark.parametrize(("sizes", "parts"), [((7, 5, 1), 4), ((600, 599), 32), ((1,), 1)])
+def test_parts_are_of_nearly_one_size(sizes, parts):
+    """No key is lost; in one coordinate parts are intervals."""
+    keys = np.full((len(sizes), max(sizes)), -1, np.int32)
+    for row, size in zip(keys, sizes, strict=True):
+        row[:size] = RNG.permutation(1000)[:size]
+    points = keys[..., None] / 1000.0
+    assert num_parts(max(sizes)) == parts
+    found, moved = into_parts(keys, points, parts)
+    for row, before in zip(found, keys, strict=True):
+        assert sorted(row[row >= 0]) == sorted(before[before >= 0])
+        assert np.ptp(np.sum(row >= 0, axis=1)) <= np.log2(parts) + 1
+        ends = [(part[part >= 0].min(), part[part >= 0].max()) for part in row if part.max() >= 0]
+        assert all(a[1] < b[0] for a, b in itertools.pairwise(ends))
+    np.testing.assert_array_equal(moved[found >= 0][:, 0], found[found >= 0] / 1000.0)
+
+
+def test_chances_of_draws_are_how_often_they_are_drawn():
+    """Over 300 sets of 200 draws, to four standard errors of each key's count; what is far is drawn, too."""
+    cells = jax.tree.map(lambda x: x[0], index("interior", 16).cells[0])
+    z = jnp.zeros((1, cells.centre.shape[1])).at[0, :2].set(1.0)
+    temperature, sets, m = jnp.asarray(2.0), 300, 200
+
+    def one(key):
+        start, turn = jax.random.split(key)
+        turns = jax.random.uniform(turn, (16,))
+        masses = cells.log_masses(z, temperature).at[0, 3].set(-jnp.inf)
+        places = draw_cells(masses, cells, jax.random.uniform(start, (1,)), turns, m)
+        places = jax.tree.map(lambda x: x[0], places)
+        return draw_keys(jnp.repeat(z, m, axis=0), jnp.repeat(temperature, m), cells, places)
+
+    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), sets))
+    numbers, chances = (np.asarray(x).ravel() for x in found)
+    chance = np.zeros(1680)
+    chance[numbers] = np.exp(chances)
+    expected = sets * m * chance
+    assert not set(numbers) & set(np.asarray(cells.keys[3]).ravel())
+    counts = np.bincount(numbers, minlength=1680)
+    assert abs(expected.sum() / (sets * m) - 1) < 0.01  # nearly all keys have been drawn
+    assert np.mean(np.abs(counts - expected) <= 4 * np.sqrt(expected) + 1) > 0.999
+    energies = np.square(np.asarray(z) - np.asarray(cells.centre)).sum(axis=1)
+    assert counts[np.asarray(cells.keys[energies.argmax()]).ravel()].sum() > 0
 
 
 def test_an_index_is_kept_known_again_and_resumed(tmp_path, monkeypatch):
@@ -193,6 +234,7 @@ def test_bad_budgets_and_images(unchecked):
     for wrong, message in (
         ({"num_head": 1681}, "num_head must be at most the number of patches, 1680"),
         ({"num_tail": 0}, "num_tail"),
+        ({"num_tail": 1}, "num_tail must be at least 2"),
         ({"excluded": 40}, "excluded"),
         ({"labels": np.arange(40) % 3, "label": 7}, "label 7 has no image"),
     ):
