@@ -58,14 +58,16 @@ def test_means_and_derivatives_of_a_batch(sigma, d, chunk_size):
         np.testing.assert_allclose(a, b, atol=1e-7 * np.abs(b).max())
 
 
-@pytest.mark.parametrize("sigma", [0.5, 3e-6])
-def test_changes_of_single_arguments_add_up_to_that_of_all(sigma):
-    """What stands still is left out of a derivative."""
+@pytest.mark.parametrize(("sigma", "chunk_size"), [(0.5, None), (0.5, 8), (3e-6, None)])
+def test_changes_of_single_arguments_add_up_to_that_of_all(sigma, chunk_size):
+    """What stands still is left out of a derivative; with the data at rest it is taken chunk by chunk."""
     y, *args = arguments(sigma)
     args = tuple(map(jnp.asarray, (y[0], *args)))
     scales = [sigma] * 3 + [1] * 2
     directions = tuple(jnp.asarray(s * RNG.standard_normal(x.shape)) for x, s in zip(args, scales, strict=True))
-    mean = lambda y, x, s, v, w: posterior_mean(y, x, s, values=v, log_weights=w)  # noqa: E731
+    mean = lambda y, x, s, v, w: posterior_mean(  # noqa: E731
+        y, x, s, values=v, log_weights=w, chunk_size=chunk_size
+    )
 
     def along(directions):
         return jax.jvp(mean, args, directions)[1]
@@ -164,12 +166,15 @@ def test_leading_points_are_the_nearest_not_the_longest():
 
 
 def test_more_points_at_one_place_than_have_exact_energies_move():
-    """Copies, told apart by their values: the mean moves with `(y - x_i).dx_i / sigma^2` of each."""
+    """Copies, told apart by their values: the mean moves with `(y - x_i).dx_i / sigma^2` of each, and not with y."""
     sigma = 3e-6
     y, points, _, values, _ = arguments(sigma)
     points, y = np.repeat(points[:1], N, axis=0), points[0] + sigma * RNG.standard_normal(D)
     direction = sigma * RNG.standard_normal(points.shape)
-    mean = lambda points: posterior_mean(jnp.asarray(y), points, sigma, values=jnp.asarray(values))  # noqa: E731
-    got = jax.jvp(mean, (jnp.asarray(points),), (jnp.asarray(direction),))[1]
+    mean = lambda y, points: posterior_mean(y, points, sigma, values=jnp.asarray(values))  # noqa: E731
+    y, points = jnp.asarray(y), jnp.asarray(points)
+    got = jax.jvp(functools.partial(mean, y), (points,), (jnp.asarray(direction),))[1]
     changes = (direction @ (y - points[0])) / sigma**2
     np.testing.assert_allclose(got, (changes - changes.mean()) @ values / N, rtol=1e-4, atol=1e-6)
+    of_y = jax.jvp(lambda y: mean(y, points), (y,), (jnp.asarray(direction[0]),))[1]
+    np.testing.assert_allclose(of_y, np.zeros(4), atol=1e-6)
