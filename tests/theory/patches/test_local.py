@@ -207,7 +207,7 @@ def test_rounded_products(digits, precision, bits):
 
 @all_modes
 def test_patch_that_covers_the_image_is_the_empirical_denoiser(digits, mode):
-    x = digits[:20, 1:, 1:]  # odd sides
+    x = np.concatenate([digits[:20, 1:, 1:], digits[20:40, 1:, 1:] ** 3], axis=-1)  # odd sides, two colours
     if mode["boundary"] == "interior":
         # One key an image, its whole; the query wraps around its pixel, so only the middle one sees the image.
         k, seen = 7, np.s_[3, 3]
