@@ -88,9 +88,11 @@ def _key(z, temperature, cells, at):
 
 
 def _pick(weights, place):
-    """Which of some weights lies at a place, a share of their sum; its share; and where in it the place lies."""
+    """Which of some weights lies at a place, a share of their sum; its share; and where in it the place lies.
+
+    Never one that is 0: places that are rounded to the end are moved before it.
+    """
     ends = jnp.cumsum(weights)
-    at = place * ends[-1]
+    at = jnp.minimum(place, 1 - jnp.finfo(ends.dtype).eps) * ends[-1]
     index = jnp.searchsorted(ends, at, side="right") if at.ndim else jnp.sum(ends <= at)
-    index = jnp.minimum(index, len(ends) - 1)
     return index, weights[index] / ends[-1], jnp.clip(1 - (ends[index] - at) / weights[index], 0, 1)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from jaxcreativity._numerics import streaming
+from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
 from jaxcreativity._numerics.streaming import Partial
 from jaxcreativity.theory._index.cells import Cells
@@ -105,7 +105,7 @@ def estimate(
         masses = masses.at[jnp.arange(len(z))[:, None], near].set(-jnp.inf)
         return near, draw_cells(masses, cells, starts, turns, num_draws)
 
-    step = _divisor(q, QUERIES_PER_STEP)
+    step = batching.largest_divisor(q, QUERIES_PER_STEP)
     z = cells.project(jax.lax.stop_gradient(u.reshape(-1, d))).astype(u.dtype)
     steps = z.reshape(-1, step, z.shape[1]), jnp.repeat(jax.lax.stop_gradient(temperatures), q // step)
     looked = jax.lax.map(look, (*steps, starts.reshape(-1, step)))
@@ -165,9 +165,12 @@ def _drawn(u, z, temperature, cells, keys, places) -> _Sums:
         log_weights = keys.log_weights(numbers) - log_chances.astype(u.dtype) - jnp.log(num_draws).astype(u.dtype)
         return squares, log_weights, keys.values(numbers)
 
-    found = jax.lax.map(look_up, order.reshape(-1, _divisor(order.size, DRAWS_PER_STEP)))
-    back = lambda x: jnp.zeros((order.size, *x.shape[2:]), x.dtype).at[order].set(x.reshape(order.size, *x.shape[2:]))  # noqa: E731
-    squares, log_weights, values = (back(x).reshape(*shape, *x.shape[2:]) for x in found)
+    def back(x):
+        x = x.reshape(order.size, *x.shape[2:])
+        return jnp.zeros_like(x).at[order].set(x, unique_indices=True).reshape(*shape, *x.shape[1:])
+
+    steps = order.reshape(-1, batching.largest_divisor(order.size, DRAWS_PER_STEP))
+    squares, log_weights, values = map(back, jax.lax.map(look_up, steps))
     energies = _weighted(squares, temperature[:, None], log_weights)
     smallest = jax.lax.stop_gradient(energies.min(axis=1))
     weights = (log_weights > -jnp.inf) * jnp.exp((smallest[:, None] - energies) / temperature[:, None])
@@ -183,8 +186,3 @@ def _weighted(squares, temperature, log_weights):
     """Energies of the keys that count, of squared distances."""
     counts = log_weights > -jnp.inf
     return jnp.where(counts, squares - temperature * jnp.where(counts, log_weights, 0), streaming.MASKED)
-
-
-def _divisor(number, most):
-    """The largest divisor of a number that is not above another."""
-    return max(n for n in range(1, min(number, most) + 1) if number % n == 0)

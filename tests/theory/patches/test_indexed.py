@@ -10,7 +10,7 @@ import pytest
 from jaxcreativity.theory import patches
 from jaxcreativity.theory._index import build
 from jaxcreativity.theory._index.cells import into_parts, num_parts
-from jaxcreativity.theory._index.draws import draw_cells, draw_keys
+from jaxcreativity.theory._index.draws import _pick, draw_cells, draw_keys
 
 RNG = np.random.default_rng(0)
 IMAGES = 5.0 + 0.3 * RNG.normal(size=(40, 8, 9, 2)).cumsum(axis=1)
@@ -157,6 +157,17 @@ def test_parts_are_of_nearly_one_size(sizes, parts):
         ends = [(part[part >= 0].min(), part[part >= 0].max()) for part in row if part.max() >= 0]
         assert all(a[1] < b[0] for a, b in itertools.pairwise(ends))
     np.testing.assert_array_equal(moved[found >= 0][:, 0], found[found >= 0] / 1000.0)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 1.0])
+def test_what_weighs_nothing_is_not_picked(place):
+    """Not at the ends, either, where rounding may bring a place."""
+    weights = jnp.asarray([0.0, 1.0, 0.0, 3.0, 0.0], jnp.float32)
+    for places in (jnp.float32(place), jnp.full(2, place, jnp.float32)):
+        index, share, rest = (np.asarray(x).ravel()[0] for x in _pick(weights, places))
+        assert index == (1 if place < 0.25 else 3)
+        assert share == weights[index] / 4
+        np.testing.assert_allclose(rest, place * 4 if place < 0.25 else (place * 4 - 1) / 3, atol=1e-6)
 
 
 def test_chances_of_draws_are_how_often_they_are_drawn():
