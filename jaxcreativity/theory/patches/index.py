@@ -75,8 +75,8 @@ def build_index(
         >>> import jax, jaxcreativity as jc
         >>> x = jax.random.uniform(jax.random.key(0), (20, 8, 8, 1))
         >>> index = jc.theory.patches.build_index(x, 3, boundary="interior", num_cells=8, key=jax.random.key(1))
-        >>> [cells.keys.shape for cells in index.cells]  # 20 x 36 patches in 8 cells
-        [(1, 8, 90)]
+        >>> [cells.keys.shape for cells in index.cells]  # 20 x 36 patches in 8 cells of 16 parts
+        [(1, 8, 16, 6)]
     """
     data = _checks.examples("data", data, ndim=4)
     check_window(patch_size, data.shape[1:3], True, boundary)
