@@ -91,7 +91,8 @@ def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
     p, size = min(NUM_COORDINATES, entries), math.ceil(num_keys / num_cells)
     parts = num_parts(size)
     places = num_cells * parts * math.ceil(size / parts)
-    return (4 + 2 * p) * places + (12 + 2 * parts) * num_cells * p + 4 * entries * (p + 1)
+    of_cell = (12 + 2 * parts) * p + 4 * (parts + 1)
+    return (4 + 2 * p) * places + of_cell * num_cells + 4 * entries * (p + 1) + 4
 
 
 def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None, bar: tqdm) -> Cells:
@@ -131,11 +132,14 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
                 with _folder.whole(part) as path, path.open("wb") as file:
                     np.save(file, leaves[run])
         bar.update(last - first)
-    return _cells(into_cells(leaves, num_cells), tree, points_of, lambda share: bar.update(share * source.num_images))
+    # Most keys may be one and the same, so that what is far is known from a sample of all.
+    scale = np.abs((sample - tree.mean) @ tree.basis).max() / 64 or 1
+    report = lambda share: bar.update(share * source.num_images)  # noqa: E731
+    return _cells(into_cells(leaves, num_cells), tree, points_of, tree.mean.dtype.type(scale), report)
 
 
-def _cells(keys, tree, points_of, report) -> Cells:
-    """Cells of keys in the order of a tree, and their parts."""
+def _cells(keys, tree, points_of, scale, report) -> Cells:
+    """Cells of keys in the order of a tree, and their parts; coordinates in half precision in units of `scale`."""
     num_cells, size = keys.shape
     parts = num_parts(size)
     shape, p = (num_cells, parts, -(-size // parts)), tree.basis.shape[1]
@@ -143,16 +147,13 @@ def _cells(keys, tree, points_of, report) -> Cells:
     centre, spread, part_spread = (np.empty((num_cells, p), tree.mean.dtype) for _ in range(3))
     counts = np.empty((num_cells, parts), np.int32)
     part_centre = np.empty((num_cells, parts, p), np.float16)
-    scale = None
-    step = max(1, _AT_ONCE // (16 * size * p))
+    step = max(1, _AT_ONCE // (16 * size * p))  # 16: halving them makes copies
     for first in range(0, num_cells, step):
         run = slice(first, min(first + step, num_cells))
         there = (keys[run] >= 0)[..., None]
         found = points_of(keys[run].ravel(), tree).reshape(*keys[run].shape, p)
         centre[run], spread[run] = found.mean(axis=1, where=there), found.var(axis=1, where=there)
         found -= centre[run, None]
-        if scale is None:  # far from where float16 overflows
-            scale = max(np.abs(found).max(), np.finfo(found.dtype).tiny) / 64
         in_parts[run], found = into_parts(keys[run], found, parts)
         there = (in_parts[run] >= 0)[..., None]
         points[run], counts[run] = found / scale, there.sum(axis=(2, 3))
@@ -162,7 +163,7 @@ def _cells(keys, tree, points_of, report) -> Cells:
         report((run.stop - run.start) / num_cells)
     return Cells(
         *map(jnp.asarray, (in_parts, points, tree.mean, tree.basis, centre, spread)),
-        *map(jnp.asarray, (counts.sum(axis=1), counts, part_centre, part_spread, tree.mean.dtype.type(scale))),
+        *map(jnp.asarray, (counts.sum(axis=1, dtype=np.int32), counts, part_centre, part_spread, scale)),
     )
 
 

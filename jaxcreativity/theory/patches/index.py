@@ -16,7 +16,7 @@ from jaxcreativity.theory._index.cells import Cells
 from jaxcreativity.theory.patches._classes import Classes, classes
 from jaxcreativity.theory.patches._geometry import Boundary, check_window
 
-VERSION = 2
+VERSION = 3
 """Of what a file holds; part of its name."""
 
 
@@ -121,7 +121,7 @@ def _build(data, kinds, per_cell, key, name):
                     folder.mkdir(parents=True, exist_ok=True)
                 source = building.Source(n, len(one.keys), one.mask.size * data.shape[3], _cut, (one, data))
                 of_kind.append(building.build(source, count, jax.random.fold_in(key, 1000 * i + j), folder, bar))
-            found.append(jax.tree.map(lambda *x: jnp.stack(x) if len(x) > 1 else x[0][None], *of_kind))
+            found.append(jax.tree.map(lambda *x: jnp.stack(x), *of_kind))
     if name:
         building.save(name, found)
         shutil.rmtree(parts)

@@ -31,14 +31,14 @@ class IndexedLocalDenoiser:
     Args:
         index: of the training images, from `build_index`.
         num_head: patches that are summed one by one, about: whole cells are.
-        num_tail: draws for each pixel, at least 2. Some 4 000 are enough for CIFAR-10 at noise above 0.1.
+        num_tail: draws for each pixel, at least 2. What some thousands err is in results/benchmarks/indexed.json.
         key: random key of the draws.
         labels: as of `LocalDenoiser`, as the next three.
         label: the class that counts.
         excluded: index of an image that is left out; -1 for none.
         weights: how often each image counts.
 
-    Batches, by `jax.vmap`, share the work: pixels that look into one cell are compared with it together.
+    Batches, by `jax.vmap`, share what is looked up: pixels that look into one cell do so together.
 
     Raises:
         ValueError: for a head below 1 or a tail below 2, more head or tail than patches, and as `LocalDenoiser` for the
@@ -93,7 +93,7 @@ class IndexedLocalDenoiser:
         Raises:
             ValueError: if `y` is not a floating-point image of the data's shape, or `sigma` is negative or NaN.
         """
-        return self._estimate(y, sigma)[0]
+        return self.estimate(y, sigma)[0]
 
     def estimate(
         self, y: Float[ArrayLike, "height width channels"], sigma: NoiseLevel
@@ -103,9 +103,6 @@ class IndexedLocalDenoiser:
         Raises:
             ValueError: as of a call.
         """
-        return self._estimate(y, sigma)
-
-    def _estimate(self, y, sigma):
         y = _checks.example("y", y, self.index.data.shape[1:])
         sigma = jnp.asarray(_checks.noise_level(sigma), y.dtype)
         stacked = IndexedLocalDenoiser._of_batch
@@ -121,8 +118,8 @@ class IndexedLocalDenoiser:
 
     def _num_cells(self, kind, cells):
         """Cells that are summed patch by patch."""
-        num_cells, num_patches = cells.keys.shape[-3], len(self.index.data) * kind.keys.shape[-2]
-        return min(num_cells, -(-self.num_head * num_cells // num_patches))
+        num_patches = len(self.index.data) * kind.keys.shape[-2]
+        return min(cells.num_cells, -(-self.num_head * cells.num_cells // num_patches))
 
     def _of_batch(self, y, sigma):
         source = self._exact().source(y.dtype)

@@ -1,5 +1,6 @@
 """The indexed ELS denoiser against the exact one, with error bars; kept indices; bad input."""
 
+import functools
 import itertools
 
 import jax
@@ -140,6 +141,20 @@ def test_every_patch_is_in_one_cell(boundary):
     cells = index(boundary).cells[0]
     assert cells.spread.sum(axis=-1).mean() < cells.centre.var(axis=-2).sum(axis=-1).mean()
     assert cells.part_spread.mean() < 0.6 * cells.spread.mean()
+
+
+def test_an_index_does_not_depend_on_how_many_patches_are_held_at_once(monkeypatch):
+    """Most patches are one and the same, as those of the background of digits are, and fill the first cells."""
+    images = np.concatenate([np.full((60, 8, 9, 2), IMAGES.max() + 1), IMAGES]).astype(np.float32)
+    build_index = functools.partial(patches.build_index, jnp.asarray(images), 3, boundary="interior", num_cells=256)
+    at_once = build_index(key=jax.random.key(0))
+    monkeypatch.setattr(build, "_AT_ONCE", 2000)
+    for a, b in zip(jax.tree.leaves(at_once), jax.tree.leaves(build_index(key=jax.random.key(0))), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    (cells,) = at_once.cells
+    assert bool(jnp.isfinite(cells.points).all())
+    said = build.size_in_bytes(100 * 42, 256, entries=18)
+    assert said == sum(x.nbytes for x in jax.tree.leaves(cells))
 
 
 @pytest.mark.parametrize(("sizes", "parts"), [((7, 5, 1), 4), ((600, 599), 32), ((1,), 1)])
