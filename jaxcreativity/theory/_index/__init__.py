@@ -1,8 +1,8 @@
 """Posterior means of cost independent of the number of keys, each with its standard error.
 
-A posterior over n keys is summed near the query exactly and elsewhere by draws. Which keys are near is looked up in a
-tree (`tree`) of equal cells and their parts (`cells`), down which keys are drawn by what they weigh (`draws`);
-`estimation` adds up whole cells and draws. Its users are `theory.empirical` (keys are images) and `theory.patches` (keys
+A posterior over n keys is summed near the query exactly and elsewhere by draws. Which keys are near each other says a
+tree (`tree`) of equal cells (`cells`), which are drawn by what they weigh, about (`draws`); their keys are weighed in a
+few coordinates, and one is drawn from each (`weighing`). `estimation` adds up near cells and draws. Its users are `theory.empirical` (keys are images) and `theory.patches` (keys
 are patches).
 """
 

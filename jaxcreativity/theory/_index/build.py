@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from jaxcreativity import _checks, _folder
 from jaxcreativity._numerics.arithmetic import dot
-from jaxcreativity.theory._index.cells import Cells, into_cells, into_parts, num_parts
+from jaxcreativity.theory._index.cells import LEADING, Cells, into_cells, places_per_cell
 from jaxcreativity.theory._index.tree import Tree
 
-KEYS_PER_CELL = 600
+KEYS_PER_CELL = 300
 """Keys in a cell, about, where their number is not given."""
 
-NUM_COORDINATES = 16
-"""Principal coordinates in which cells are compared."""
+NUM_COORDINATES = 48
+"""Principal coordinates in which keys are compared, at most."""
 
 _AT_ONCE = 2**24
 """Numbers of keys that are held at once."""
@@ -88,11 +88,9 @@ def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
         num_cells: its cells.
         entries: of a key.
     """
-    p, size = min(NUM_COORDINATES, entries), math.ceil(num_keys / num_cells)
-    parts = num_parts(size)
-    places = num_cells * parts * math.ceil(size / parts)
-    of_cell = (12 + 2 * parts) * p + 4 * (parts + 1)
-    return (4 + 2 * p) * places + of_cell * num_cells + 4 * entries * (p + 1) + 4
+    p = min(NUM_COORDINATES, entries)
+    of_cell = (4 + p) * places_per_cell(num_keys, num_cells) + 8 * p + 4 * min(LEADING, p) + 4
+    return num_cells * of_cell + 4 * entries * (p + 1)
 
 
 def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None, bar: tqdm) -> Cells:
@@ -103,20 +101,21 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
         num_cells: a power of two.
         key: random key, of the sample that the tree is made of.
         folder: where leaves are kept until all are known; `None` to keep nothing.
-        bar: counts each image twice, when its cells and when their parts are found.
+        bar: counts each image twice, when its cells are found and when it is written into them.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     at_once = max(1, _AT_ONCE // source.entries)
 
-    def points_of(numbers, tree) -> np.ndarray:
+    def points_of(numbers, tree, p) -> np.ndarray:
         of_run = partial(_points, source.cut, source.arguments)
-        return np.concatenate([np.asarray(of_run(run, tree.mean, tree.basis)) for run in _runs(numbers, at_once)])
+        basis = tree.basis[:, :p]
+        return np.concatenate([np.asarray(of_run(run, tree.mean, basis)) for run in _runs(numbers, at_once)])
 
     sample = rng.integers(0, source.num_keys, min(source.num_keys, 2**15), dtype=np.int32)
     sample = np.concatenate([np.asarray(_cut(source.cut, source.arguments, run)) for run in _runs(sample, at_once)])
     some = rng.integers(0, source.num_keys, min(source.num_keys, 32 * num_cells), dtype=np.int32)
     depth = num_cells.bit_length() - 1
-    tree = Tree.fit(sample, min(NUM_COORDINATES, source.entries), depth, lambda tree: points_of(some, tree))
+    tree = Tree.fit(sample, min(NUM_COORDINATES, source.entries), depth, lambda tree: points_of(some, tree, LEADING))
 
     leaves = np.empty(source.num_keys, np.uint16 if depth <= 16 else np.uint32)
     images = max(1, at_once // source.keys_per_image)
@@ -127,44 +126,35 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
         if part and part.exists():
             leaves[run] = np.load(part)
         else:
-            leaves[run] = tree.leaves(points_of(np.arange(run.start, run.stop, dtype=np.int32), tree)) if depth else 0
+            numbers = np.arange(run.start, run.stop, dtype=np.int32)
+            leaves[run] = tree.leaves(points_of(numbers, tree, LEADING)) if depth else 0
             if part:
                 with _folder.whole(part) as path, path.open("wb") as file:
                     np.save(file, leaves[run])
         bar.update(last - first)
-    # Most keys may be one and the same, so that what is far is known from a sample of all.
-    scale = np.abs((sample - tree.mean) @ tree.basis).max() / 64 or 1
     report = lambda share: bar.update(share * source.num_images)  # noqa: E731
-    return _cells(into_cells(leaves, num_cells), tree, points_of, tree.mean.dtype.type(scale), report)
+    return _cells(into_cells(leaves, num_cells), tree, points_of, report)
 
 
-def _cells(keys, tree, points_of, scale, report) -> Cells:
-    """Cells of keys in the order of a tree, and their parts; coordinates in half precision in units of `scale`."""
-    num_cells, size = keys.shape
-    parts = num_parts(size)
-    shape, p = (num_cells, parts, -(-size // parts)), tree.basis.shape[1]
-    in_parts, points = np.empty(shape, np.int32), np.empty((*shape, p), np.float16)
-    centre, spread, part_spread = (np.empty((num_cells, p), tree.mean.dtype) for _ in range(3))
-    counts = np.empty((num_cells, parts), np.int32)
-    part_centre = np.empty((num_cells, parts, p), np.float16)
-    step = max(1, _AT_ONCE // (16 * size * p))  # 16: halving them makes copies
+def _cells(keys, tree, points_of, report) -> Cells:
+    """Cells of keys in the order of a tree; coordinates in whole numbers up to 127 of a unit."""
+    (num_cells, size), p, dtype = keys.shape, tree.basis.shape[1], tree.mean.dtype
+    points = np.empty((num_cells, p, size), np.int8)
+    centre, unit, spread = (np.empty((num_cells, n), dtype) for n in (p, p, min(LEADING, p)))
+    step = max(1, _AT_ONCE // (4 * size * p))  # 4: rounding makes copies
     for first in range(0, num_cells, step):
         run = slice(first, min(first + step, num_cells))
         there = (keys[run] >= 0)[..., None]
-        found = points_of(keys[run].ravel(), tree).reshape(*keys[run].shape, p)
-        centre[run], spread[run] = found.mean(axis=1, where=there), found.var(axis=1, where=there)
-        found -= centre[run, None]
-        in_parts[run], found = into_parts(keys[run], found, parts)
-        there = (in_parts[run] >= 0)[..., None]
-        points[run], counts[run] = found / scale, there.sum(axis=(2, 3))
-        part_centre[run] = np.sum(found, axis=2, where=there) / np.maximum(counts[run, :, None], 1) / scale
-        off = np.square(found - scale * part_centre[run].astype(found.dtype)[:, :, None])
-        part_spread[run] = off.mean(axis=(1, 2), where=there)
+        found = points_of(np.maximum(keys[run], 0).ravel(), tree, p).reshape(*keys[run].shape, p)
+        centre[run] = found.mean(axis=1, where=there)
+        found = np.where(there, found - centre[run, None], 0)
+        spread[run] = np.square(found[..., :LEADING]).sum(axis=1) / there.sum(axis=1)
+        largest = np.abs(found).max(axis=1)
+        unit[run] = np.where(largest > 0, largest, 1) / 127
+        points[run] = np.rint(found / unit[run, None]).swapaxes(1, 2)
         report((run.stop - run.start) / num_cells)
-    return Cells(
-        *map(jnp.asarray, (in_parts, points, tree.mean, tree.basis, centre, spread)),
-        *map(jnp.asarray, (counts.sum(axis=1, dtype=np.int32), counts, part_centre, part_spread, scale)),
-    )
+    num_keys = (keys >= 0).sum(axis=1, dtype=np.int32)
+    return Cells(*map(jnp.asarray, (keys, points, tree.mean, tree.basis, centre, unit, spread, num_keys)))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,4 +1,4 @@
-"""Keys drawn by what they weigh in a posterior, about: down a tree, from cells to parts to keys."""
+"""Cells drawn by what they weigh in a posterior, about."""
 
 from typing import NamedTuple
 
@@ -51,43 +51,11 @@ def draw_cells(
     sizes = jnp.where(log_masses > -jnp.inf, cells.num_keys[None], 0)
     chance = (1 - EXPLORED) * jax.nn.softmax(log_masses) + EXPLORED * sizes / sizes.sum(axis=1, keepdims=True)
     along = (jnp.arange(num_draws)[None] + starts[:, None]) / num_draws
-    cell, of_cell, place = jax.vmap(_pick)(chance, along)
+    cell, of_cell, place = jax.vmap(pick)(chance, along)
     return Places(cell, jnp.log(of_cell), (place + turns[cell]) % 1)
 
 
-def draw_keys(
-    z: Float[Array, "a p"], temperature: Float[Array, " a"], cells: Cells, places: Places
-) -> tuple[Int[Array, " a"], Float[Array, " a"]]:
-    """Number of the key at each place, and the logarithm of its chance.
-
-    The chance is that of the cell, times those of its part in the cell and its own in the part, as weights
-    `exp(-|z - v|^2 / T)` in the coordinates of the index have it.
-
-    Args:
-        z: query of each draw.
-        temperature: T of each.
-        cells: of the keys.
-        places: of the draws, `(a,)`.
-    """
-    return jax.vmap(_key, (0, 0, None, 0))(z, temperature, cells, places)
-
-
-def _key(z, temperature, cells, at):
-    cell, scale = at.cell, cells.scale.astype(z.dtype)
-    z = z - cells.centre[cell]
-    squares = jnp.square(z[None] - scale * cells.part_centre[cell].astype(z.dtype))
-    energies = jnp.sum(squares / (temperature + 2 * cells.part_spread[cell])[None], axis=1)
-    counts = cells.num_in_part[cell]
-    energies = jnp.where(counts > 0, energies, jnp.inf)
-    part, of_part, place = _pick(counts * jnp.exp(energies.min() - energies), at.place)
-    keys = cells.keys[cell, part]
-    energies = jnp.sum(jnp.square(z[None] - scale * cells.points[cell, part].astype(z.dtype)), axis=1)
-    energies = jnp.where(keys >= 0, energies, jnp.inf)
-    key, of_key, _ = _pick(jnp.exp((energies.min() - energies) / temperature), place)
-    return keys[key], at.log_chance + jnp.log(of_part) + jnp.log(of_key)
-
-
-def _pick(weights, place):
+def pick(weights: Float[Array, " n"], place: Float[Array, "*m"]) -> tuple[Array, Array, Array]:
     """Which of some weights lies at a place, a share of their sum; its share; and where in it the place lies.
 
     Never one that is 0: places that are rounded to the end are moved before it.

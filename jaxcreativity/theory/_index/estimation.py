@@ -1,12 +1,18 @@
 """A posterior mean from whole cells near the query and from draws elsewhere, with its standard error.
 
 With keys v_j, their values t_j and energies E_j the mean is `A / B`, with `A = sum_j w_j t_j`, `B = sum_j w_j` and
-`w_j = exp(-E_j / T)`. The cells that weigh most are summed key by key. Of all others m keys are drawn, j with a chance
-p_j near to its share of the posterior (`draws`), and each counts `1 / (m p_j)` times. A is off by `e_j = w_j / (m p_j)
-(t_j - A / B)` of the draws. They are systematic, so that those next to each other are alike; by their differences the
-variance of A / B is
+`w_j = exp(-E_j / T)`. The cells that weigh most are summed key by key. Of the others m are drawn, with a chance P near
+to their share of the posterior (`draws`), and their keys weighed in the coordinates of the index (`weighing`): that
+gives the mass W of a cell, the mean s of what the coordinates tell of the values, and a key j that is drawn by its
+weight W_j, of which they tell s_j. A draw stands for `b = w_j / (m P W_j / W)` of B and for
 
-    1 / B^2 m / (2 (m - 1)) sum_j (e_(j+1) - e_j)^2
+    b t_j + R f (s - s_j),    f = W / (m P),    R = sum b / sum f
+
+of A. The second term is zero on average: it takes out what the keys of a cell have to do with the value (a control
+variate). With `e = b (t_j - A / B) + R f (s - s_j)` of each draw, and as draws are systematic, so that what is next to
+each other lies on a line but for chance, the variance of A / B is
+
+    1 / B^2 m / (6 (m - 2)) sum_i (e_(i+1) - 2 e_i + e_(i-1))^2
 
 (Wolter, Introduction to Variance Estimation, chapter 8). Queries of a whole batch that look into one cell are
 multiplied with its keys together.
@@ -23,8 +29,9 @@ from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
 from jaxcreativity._numerics.streaming import Partial
 from jaxcreativity.theory._index.cells import Cells
-from jaxcreativity.theory._index.draws import draw_cells, draw_keys
+from jaxcreativity.theory._index.draws import draw_cells
 from jaxcreativity.theory._index.tiles import in_tiles
+from jaxcreativity.theory._index.weighing import weigh
 
 QUERIES_PER_STEP = 16
 """Queries whose cells are weighed at once."""
@@ -40,11 +47,13 @@ class Keys(NamedTuple):
         cut: numbers -> the keys themselves, `(m, d)`.
         values: numbers -> what the mean is taken of, `(m, c)`.
         log_weights: numbers -> logarithms of how much each counts, `(m,)`; -inf if not at all.
+        readout: what coordinates tell of values, but for a constant.
     """
 
     cut: Callable[[Int[Array, " m"]], Float[Array, "m d"]]
     values: Callable[[Int[Array, " m"]], Float[Array, "m c"]]
     log_weights: Callable[[Int[Array, " m"]], Float[Array, " m"]]
+    readout: Float[Array, "p c"]
 
 
 class Estimate(NamedTuple):
@@ -57,16 +66,6 @@ class Estimate(NamedTuple):
 
     mean: Float[Array, "b q c"]
     standard_error: Float[Array, "b q c"]
-
-
-class _Sums(NamedTuple):
-    """Sums over keys, and those that their variance is made of, by power of A / B.
-
-    Weights of the second are squared, so that its temperature is T / 2.
-    """
-
-    total: Partial
-    scatter: Partial
 
 
 def estimate(
@@ -87,7 +86,7 @@ def estimate(
         cells: of the keys.
         keys: looks them up.
         num_cells: cells that are summed key by key, for each query.
-        num_draws: draws from the others, for each query; at least 2.
+        num_draws: draws from the others, for each query; at least 3.
         key: random key of the draws.
     """
     num_cells = min(num_cells, cells.num_cells)
@@ -116,13 +115,10 @@ def estimate(
         mean = total.mean.reshape(b, q, -1)
         return Estimate(mean, jnp.zeros_like(mean))
     drawn = _drawn(u, z, temperature, cells, keys, places)
-    total, scatter = streaming.merge(total, drawn.total, temperature), drawn.scatter
-    mean = total.mean
-    first, second = jnp.split(scatter.weighted_sum, 2, axis=-1)
-    variance = second - 2 * mean * first + mean**2 * scatter.weight[:, None]
-    scale = jnp.exp((total.min_energy - scatter.min_energy) / temperature) / total.weight
-    error = safe_sqrt(jnp.maximum(variance, 0)) * scale[:, None]
-    return Estimate(mean.reshape(b, q, -1), error.reshape(b, q, -1))
+    total = streaming.merge(total, drawn.total(), temperature)
+    scale = jnp.exp((total.min_energy - drawn.min_energy) / temperature) / total.weight
+    error = scale[:, None] * drawn.standard_error(total.mean)
+    return Estimate(*(x.reshape(b, q, -1) for x in (total.mean, error)))
 
 
 # --- the two parts ---
@@ -150,36 +146,55 @@ def _whole_cells(u, temperature, cells, keys, near) -> Partial:
     )
 
 
-def _drawn(u, z, temperature, cells, keys, places) -> _Sums:
-    """Sums over draws, which are looked up in the order of their cells: what is read once is still at hand."""
-    shape, num_draws = places.cell.shape, places.cell.shape[1]
-    places = jax.tree.map(jnp.ravel, places)
-    order = jnp.argsort(places.cell)
+class _Drawn(NamedTuple):
+    """What draws stand for, by query.
+
+    Attributes:
+        min_energy: of the keys drawn, as of partial sums.
+        weight: b, relative to it.
+        values: t_j.
+        control: `R f (s - s_j)`.
+    """
+
+    min_energy: Float[Array, " q"]
+    weight: Float[Array, "q m"]
+    values: Float[Array, "q m c"]
+    control: Float[Array, "q m c"]
+
+    def total(self) -> Partial:
+        weighted_sum = jnp.sum(self.weight[..., None] * self.values + self.control, axis=1)
+        return Partial(self.min_energy, weighted_sum, self.weight.sum(axis=1))
+
+    def standard_error(self, mean) -> Float[Array, "q c"]:
+        """Of A - B A / B."""
+        m = self.weight.shape[1]
+        off = self.weight[..., None] * (self.values - mean[:, None]) + self.control
+        return safe_sqrt(m / (6 * (m - 2)) * jnp.sum(jnp.square(jnp.diff(off, 2, axis=1)), axis=1))
+
+
+def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
+    shape = places.cell.shape
+    found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, keys.readout)
+    there = found.log_mass > -jnp.inf
+    log_masses = jnp.where(there, found.log_mass - places.log_chance, -jnp.inf)
+    log_inverse = jnp.where(there, log_masses - found.log_weight, -jnp.inf)
 
     @jax.checkpoint
-    def look_up(order):
-        query = order // num_draws
-        at = jax.tree.map(lambda x: x[order], places)
-        numbers, log_chances = draw_keys(z[query], jax.lax.stop_gradient(temperature[query]), cells, at)
+    def look_up(draws):
+        query = draws // shape[1]
+        numbers = found.number.ravel()[draws]
         squares = jnp.sum(jnp.square(u[query] - keys.cut(numbers)), axis=1)
-        log_weights = keys.log_weights(numbers) - log_chances.astype(u.dtype) - jnp.log(num_draws).astype(u.dtype)
-        return squares, log_weights, keys.values(numbers)
+        return squares, keys.log_weights(numbers) + log_inverse.ravel()[draws], keys.values(numbers)
 
-    def back(x):
-        x = x.reshape(order.size, *x.shape[2:])
-        return jnp.zeros_like(x).at[order].set(x, unique_indices=True).reshape(*shape, *x.shape[1:])
-
-    steps = order.reshape(-1, batching.largest_divisor(order.size, DRAWS_PER_STEP))
-    squares, log_weights, values = map(back, jax.lax.map(look_up, steps))
+    steps = jnp.arange(places.cell.size).reshape(-1, batching.largest_divisor(places.cell.size, DRAWS_PER_STEP))
+    looked = jax.lax.map(look_up, steps)
+    squares, log_weights, values = (x.reshape(*shape, *x.shape[2:]) for x in looked)
     energies = _weighted(squares, temperature[:, None], log_weights)
     smallest = jax.lax.stop_gradient(energies.min(axis=1))
-    weights = (log_weights > -jnp.inf) * jnp.exp((smallest[:, None] - energies) / temperature[:, None])
-    weighted = weights[..., None] * values
-    total = Partial(smallest, weighted.sum(axis=1), weights.sum(axis=1))
-    steps, of_weighted = jnp.diff(weights), jnp.diff(weighted, axis=1)
-    factor = num_draws / (2 * (num_draws - 1))
-    powers = jnp.concatenate([jnp.sum(steps[..., None] * of_weighted, axis=1), jnp.sum(of_weighted**2, axis=1)], axis=1)
-    return _Sums(total, Partial(smallest, factor * powers, factor * jnp.sum(steps**2, axis=1)))
+    weight = (log_weights > -jnp.inf) * jnp.exp((smallest[:, None] - energies) / temperature[:, None]) / shape[1]
+    control = jax.nn.softmax(log_masses)[..., None] * (found.mean - found.value)
+    control = jnp.where(there[..., None], control, 0) * weight.sum(axis=1)[:, None, None]
+    return _Drawn(smallest, weight, values, control)
 
 
 def _weighted(squares, temperature, log_weights):

@@ -32,7 +32,7 @@ class Tree(NamedTuple):
             sample: keys, whose principal directions are taken.
             num_coordinates: p, at most d.
             depth: number of halvings; the tree has 2^depth leaves.
-            points: the principal coordinates of the keys that are halved, given the tree without its halvings.
+            points: the leading principal coordinates of the keys that are halved, given the tree without its halvings.
         """
         mean = sample.mean(axis=0)
         covariance = np.cov(sample.T.astype(np.float64), ddof=0).reshape(len(mean), -1)
@@ -53,11 +53,11 @@ class Tree(NamedTuple):
         self.threshold[node] = points[order[middle], j]
         return points[order[:middle]], points[order[middle:]]
 
-    def leaves(self, points: Float[np.ndarray, "m p"]) -> Int[np.ndarray, " m"]:
+    def leaves(self, points: Float[np.ndarray, "m leading"]) -> Int[np.ndarray, " m"]:
         """The leaf of each key, from 0.
 
         Args:
-            points: principal coordinates of the keys, `(key - mean) basis`.
+            points: leading principal coordinates of the keys, of `(key - mean) basis`.
         """
         node, at, num_leaves = np.ones(len(points), np.int32), np.arange(len(points)), len(self.threshold)
         for _ in range(num_leaves.bit_length() - 1):

@@ -54,14 +54,27 @@ class Classes:
         """
         return self._cut(images, image, self.keys[position], wraps=self.wraps)
 
+    def own_pixel(self, entries: Float[Array, "d p"], shape: tuple[int, int]) -> Float[Array, "p c"]:
+        """What belongs to the channels of a window's own pixel, of something for each of its entries, of one class.
+
+        Args:
+            entries: one row for each entry of a window.
+            shape: height and width of an image.
+        """
+        row, column = self.keys[0] - self._start(self.keys[:1], shape, self.wraps)[0]
+        return entries.reshape(*self.size, -1, entries.shape[1])[row, column].T
+
+    def _start(self, at, shape, wraps):
+        start = at - jnp.asarray(self.before)[None]
+        return start if wraps else jnp.clip(start, 0, jnp.asarray(shape)[None] - jnp.asarray(self.size)[None])
+
     def _cut(self, images, image, at, wraps):
         shape, size = images.shape[1:3], self.size
-        start = at - jnp.asarray(self.before)[None]
+        start = self._start(at, shape, wraps)
         if wraps:
             rows, columns = ((start[:, i, None] + jnp.arange(size[i])[None]) % shape[i] for i in (0, 1))
             cut = images[image[:, None, None], rows[:, :, None], columns[:, None, :]]
         else:
-            start = jnp.clip(start, 0, jnp.asarray(shape)[None] - jnp.asarray(size)[None])
             cut = jax.vmap(functools.partial(self._window, images))(image, start.astype(image.dtype))
         return (cut * self.mask[None, :, :, None]).reshape(len(image), -1)
 

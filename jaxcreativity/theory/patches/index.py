@@ -16,7 +16,7 @@ from jaxcreativity.theory._index.cells import Cells
 from jaxcreativity.theory.patches._classes import Classes, classes
 from jaxcreativity.theory.patches._geometry import Boundary, check_window
 
-VERSION = 3
+VERSION = 4
 """Of what a file holds; part of its name."""
 
 
@@ -63,7 +63,7 @@ def build_index(
         data: training images, floating point.
         patch_size: k, odd, in pixels.
         boundary: `"circular"`, `"interior"` or `"broken"`, as of `LocalDenoiser`.
-        num_cells: cells of the largest class, a power of two; by default about 600 patches are in a cell.
+        num_cells: cells of the largest class, a power of two; by default about 300 patches are in a cell.
         key: random key.
         cache_dir: folder that keeps indices under a digest of data and settings; `None` keeps nothing.
 

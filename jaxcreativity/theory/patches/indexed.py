@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer, PRNGKeyArray
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.theory._index import Keys, estimate
+from jaxcreativity.theory._index import Cells, Keys, estimate
 from jaxcreativity.theory.patches._classes import Classes
 from jaxcreativity.theory.patches._keys import KeyImages
 from jaxcreativity.theory.patches.index import PatchIndex
@@ -31,7 +31,7 @@ class IndexedLocalDenoiser:
     Args:
         index: of the training images, from `build_index`.
         num_head: patches that are summed one by one, about: whole cells are.
-        num_tail: draws for each pixel, at least 2. What some thousands err is in results/benchmarks/indexed.json.
+        num_tail: draws for each pixel, at least 3. What some thousands err is in results/benchmarks/indexed.json.
         key: random key of the draws.
         labels: as of `LocalDenoiser`, as the next three.
         label: the class that counts.
@@ -41,7 +41,7 @@ class IndexedLocalDenoiser:
     Batches, by `jax.vmap`, share what is looked up: pixels that look into one cell do so together.
 
     Raises:
-        ValueError: for a head below 1 or a tail below 2, more head or tail than patches, and as `LocalDenoiser` for the
+        ValueError: for a head below 1 or a tail below 3, more head or tail than patches, and as `LocalDenoiser` for the
             others.
 
     Example:
@@ -72,8 +72,8 @@ class IndexedLocalDenoiser:
         for name in ("num_head", "num_tail"):
             if _checks.positive_int(name, getattr(self, name)) > largest:
                 raise ValueError(f"{name} must be at most the number of patches, {largest}, got {getattr(self, name)}")
-        if self.num_tail < 2:
-            raise ValueError("num_tail must be at least 2: their difference is the error")
+        if self.num_tail < 3:
+            raise ValueError("num_tail must be at least 3: their differences are the error")
         exact = self._exact()
         for name in ("labels", "label", "excluded", "weights"):
             object.__setattr__(self, name, getattr(exact, name))
@@ -129,7 +129,7 @@ class IndexedLocalDenoiser:
         def of_class(args):
             kind, cells, key = args
             return estimate(
-                kind.cut_queries(y), temperatures, cells, _keys(kind, source),
+                kind.cut_queries(y), temperatures, cells, _keys(kind, cells, source),
                 num_cells=self._num_cells(kind, cells), num_draws=self.num_tail, key=key,
             )  # fmt: skip
 
@@ -141,7 +141,7 @@ class IndexedLocalDenoiser:
         return mean + source.mean.reshape(1, 1, 1, -1), error
 
 
-def _keys(kind: Classes, source: KeyImages) -> Keys:
+def _keys(kind: Classes, cells: Cells, source: KeyImages) -> Keys:
     """The patches of one class, by number: image by image, position by position; values less their mean."""
     num_positions, dtype = len(kind.keys), source.mean.dtype
 
@@ -162,4 +162,4 @@ def _keys(kind: Classes, source: KeyImages) -> Keys:
         weights = jnp.zeros((), dtype) if source.log_weights is None else source.log_weights[image]
         return jnp.where((numbers >= 0) & source.valid[image], weights, -jnp.inf)
 
-    return Keys(cut, values, log_weights)
+    return Keys(cut, values, log_weights, kind.own_pixel(cells.basis, source.data.shape[1:3]))
