@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcreativity import Piecewise, networks, schedules
-from jaxcreativity.theory import bottleneck, linear, polynomial
+from jaxcreativity.theory import bottleneck, empirical, linear, polynomial
 from jaxcreativity.theory.empirical import EmpiricalDenoiser, smoothed
 from jaxcreativity.theory.linear import affine
 from jaxcreativity.theory.patches import (
@@ -113,7 +113,13 @@ def _local(patch_size, boundary, *, equivariant, **options):
 
 def _indexed(dtype):
     index = build_index(jnp.asarray(IMAGES, dtype), 3, boundary="interior", num_cells=8, key=jax.random.key(0))
-    return IndexedLocalDenoiser(index, num_head=index.cells[0].keys.size // 2, num_tail=64, key=jax.random.key(1))
+    num_head = int(index.cells[0].num_keys.sum()) // 2
+    return IndexedLocalDenoiser(index, num_head=num_head, num_tail=64, key=jax.random.key(1))
+
+
+def _indexed_empirical(dtype):
+    index = empirical.build_index(jnp.asarray(IMAGES, dtype), num_cells=4, key=jax.random.key(0))
+    return empirical.IndexedEmpiricalDenoiser(index, num_head=len(IMAGES) // 2, num_tail=16, key=jax.random.key(1))
 
 
 def _soft_window(equivariant):
@@ -241,6 +247,7 @@ CASES = [
     Case("ELS-interior", _local(3, "interior", equivariant=True, chunk_size=7)),
     Case("ELS-broken", _local(3, "broken", equivariant=True), **_IDENTITY, sigma_to_infinity=_class_means(1)),
     Case("ELS-indexed", _indexed),
+    Case("empirical-indexed", _indexed_empirical),
     Case("soft-window-ELS", _soft_window(True), **_IDENTITY, sigma_to_infinity=CHANNEL_MEAN),
     Case("soft-window-LS", _soft_window(False), **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),
     Case("masked", _masked, **_IDENTITY, sigma_to_infinity=PIXEL_MEAN),

@@ -1,8 +1,7 @@
-"""Building the cells of an index: shown, resumed after a kill, and kept under a digest of what determines them."""
+"""Building the cells of an index, class by class; resumed after a kill."""
 
 import dataclasses
 import math
-import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from jaxcreativity._numerics.arithmetic import dot
 from jaxcreativity.theory._index.cells import LEADING, Cells, into_cells, places_per_cell
 from jaxcreativity.theory._index.tree import Tree
 
-KEYS_PER_CELL = 300
+KEYS_PER_CELL = 600
 """Keys in a cell, about, where their number is not given."""
 
 NUM_COORDINATES = 48
@@ -27,8 +26,6 @@ NUM_COORDINATES = 48
 
 _AT_ONCE = 2**24
 """Numbers of keys that are held at once."""
-
-_FIELDS = tuple(field.name for field in dataclasses.fields(Cells))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,23 +168,3 @@ def _runs(numbers, at_once) -> Iterator[np.ndarray]:
     """Runs of one length but for the last, so that few programs are compiled."""
     for i in range(0, len(numbers), at_once):
         yield numbers[i : i + at_once]
-
-
-def save(path: Path, classes: list[Cells]) -> None:
-    """Keep cells in one file, whole or not at all."""
-    arrays = {f"{i}.{name}": np.asarray(getattr(c, name)) for i, c in enumerate(classes) for name in _FIELDS}
-    with _folder.whole(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
-
-
-def load(path: Path, number: int) -> list[Cells]:
-    """Cells that `save` kept.
-
-    Raises:
-        ValueError: if the file is damaged; says what to do.
-    """
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            return [Cells(*(jnp.asarray(arrays[f"{i}.{name}"]) for name in _FIELDS)) for i in range(number)]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the index in {path} is damaged ({error}); delete the file and build it again") from None

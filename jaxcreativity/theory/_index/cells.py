@@ -2,9 +2,10 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int8, Integer
+from jaxtyping import Array, DTypeLike, Float, Int, Int8, Integer
 
 from jaxcreativity import _pytree
 from jaxcreativity._numerics.arithmetic import dot
@@ -44,6 +45,14 @@ class Cells:
     def num_cells(self) -> int:
         """Cells of a class."""
         return self.keys.shape[-2]
+
+    def num_cells_of(self, num_keys: int, total: int) -> int:
+        """How many cells hold so many of all keys of a class."""
+        return min(self.num_cells, -(-num_keys * self.num_cells // total))
+
+    def astype(self, dtype: DTypeLike) -> "Cells":
+        """These cells, with real numbers of this type."""
+        return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, self)
 
     def project(self, u: Float[Array, "q d"]) -> Float[Array, "q p"]:
         """Coordinates in which keys are compared."""

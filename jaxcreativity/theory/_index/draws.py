@@ -12,6 +12,10 @@ EXPLORED = 0.05
 """Share of the draws that go to cells whatever they seem to weigh, which bounds the weight of any draw."""
 
 
+BLOCK = 64
+"""Cells that are looked through together; a power of two, as is the number of cells."""
+
+
 class Places(NamedTuple):
     """Where draws lie, for some queries.
 
@@ -51,8 +55,25 @@ def draw_cells(
     sizes = jnp.where(log_masses > -jnp.inf, cells.num_keys[None], 0)
     chance = (1 - EXPLORED) * jax.nn.softmax(log_masses) + EXPLORED * sizes / sizes.sum(axis=1, keepdims=True)
     along = (jnp.arange(num_draws)[None] + starts[:, None]) / num_draws
-    cell, of_cell, place = jax.vmap(pick)(chance, along)
-    return Places(cell, jnp.log(of_cell), (place + turns[cell]) % 1)
+    # Block by block: sums along all cells take longer than what they are of.
+    blocks = chance.reshape(len(chance), -1, min(BLOCK, chance.shape[1]))
+    block, of_block, place = jax.vmap(pick)(blocks.sum(axis=2), along)
+    of = jax.vmap(jax.vmap(pick))
+    cell, of_cell, place = of(jnp.take_along_axis(blocks, block[..., None], axis=1), place)
+    cell = block * blocks.shape[2] + cell
+    return Places(cell, jnp.log(of_block * of_cell), (place + turns[cell]) % 1)
+
+
+def heaviest(log_masses: Float[Array, "q cells"], num: int) -> Int[Array, "q num"]:
+    """The cells of largest mass, which are in the blocks of largest maximum."""
+    (q, cells), size = log_masses.shape, min(BLOCK, log_masses.shape[1])
+    if num * size >= cells:
+        return jax.lax.top_k(log_masses, num)[1]
+    blocks = log_masses.reshape(q, -1, size)
+    near = jax.lax.top_k(blocks.max(axis=2), num)[1]
+    some = jnp.take_along_axis(blocks, near[..., None], axis=1).reshape(q, -1)
+    at = jax.lax.top_k(some, num)[1]
+    return jnp.take_along_axis(near, at // size, axis=1) * size + at % size
 
 
 def pick(weights: Float[Array, " n"], place: Float[Array, "*m"]) -> tuple[Array, Array, Array]:

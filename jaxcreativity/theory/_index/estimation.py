@@ -25,11 +25,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from jaxcreativity import _checks
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity._numerics.arithmetic import dot, safe_sqrt
 from jaxcreativity._numerics.streaming import Partial
 from jaxcreativity.theory._index.cells import Cells
-from jaxcreativity.theory._index.draws import draw_cells
+from jaxcreativity.theory._index.draws import draw_cells, heaviest
 from jaxcreativity.theory._index.tiles import in_tiles
 from jaxcreativity.theory._index.weighing import weigh
 
@@ -47,7 +48,7 @@ class Keys(NamedTuple):
         cut: numbers -> the keys themselves, `(m, d)`.
         values: numbers -> what the mean is taken of, `(m, c)`.
         log_weights: numbers -> logarithms of how much each counts, `(m,)`; -inf if not at all.
-        readout: what coordinates tell of values, but for a constant.
+        readout: what coordinates tell of values, but for a constant; of no entry (c = 0) if that is not used.
     """
 
     cut: Callable[[Int[Array, " m"]], Float[Array, "m d"]]
@@ -66,6 +67,19 @@ class Estimate(NamedTuple):
 
     mean: Float[Array, "b q c"]
     standard_error: Float[Array, "b q c"]
+
+
+def checked_budget(num_head: int, num_tail: int, largest: int, what: str) -> None:
+    """Check how much is summed and drawn.
+
+    Raises:
+        ValueError: for a head below 1, a tail below 3, or more of one than there are keys.
+    """
+    for name, number in (("num_head", num_head), ("num_tail", num_tail)):
+        if _checks.positive_int(name, number) > largest:
+            raise ValueError(f"{name} must be at most the number of {what}, {largest}, got {number}")
+    if num_tail < 3:
+        raise ValueError(f"num_tail must be at least 3: their differences are the error; got {num_tail}")
 
 
 def estimate(
@@ -90,6 +104,7 @@ def estimate(
         key: random key of the draws.
     """
     num_cells = min(num_cells, cells.num_cells)
+    cells = cells.astype(u.dtype)
     (b, q), d = u.shape[:2], u.shape[2]
     start_key, turn_key = jax.random.split(key)
     starts = jnp.tile(jax.random.uniform(start_key, (q,), u.dtype), b)
@@ -98,14 +113,14 @@ def estimate(
     def look(args):
         z, temperature, starts = args
         masses = cells.log_masses(z, temperature)
-        near = jax.lax.top_k(masses, num_cells)[1]
+        near = heaviest(masses, num_cells)
         if num_cells == cells.num_cells:
             return near, None
         masses = masses.at[jnp.arange(len(z))[:, None], near].set(-jnp.inf)
         return near, draw_cells(masses, cells, starts, turns, num_draws)
 
     step = batching.largest_divisor(q, QUERIES_PER_STEP)
-    z = cells.project(jax.lax.stop_gradient(u.reshape(-1, d))).astype(u.dtype)
+    z = cells.project(jax.lax.stop_gradient(u.reshape(-1, d)))
     steps = z.reshape(-1, step, z.shape[1]), jnp.repeat(jax.lax.stop_gradient(temperatures), q // step)
     looked = jax.lax.map(look, (*steps, starts.reshape(-1, step)))
     near, places = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), looked)
@@ -174,7 +189,7 @@ class _Drawn(NamedTuple):
 
 def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
     shape = places.cell.shape
-    found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, keys.readout)
+    found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, keys.readout.astype(u.dtype))
     there = found.log_mass > -jnp.inf
     log_masses = jnp.where(there, found.log_mass - places.log_chance, -jnp.inf)
     log_inverse = jnp.where(there, log_masses - found.log_weight, -jnp.inf)
@@ -194,6 +209,8 @@ def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
     weight = (log_weights > -jnp.inf) * jnp.exp((smallest[:, None] - energies) / temperature[:, None]) / shape[1]
     control = jax.nn.softmax(log_masses)[..., None] * (found.mean - found.value)
     control = jnp.where(there[..., None], control, 0) * weight.sum(axis=1)[:, None, None]
+    if not control.shape[2]:
+        control = jnp.zeros((), u.dtype)
     return _Drawn(smallest, weight, values, control)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, Integer, PRNGKeyArray
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.theory._index import Cells, Keys, estimate
+from jaxcreativity.theory._index import Cells, Keys, checked_budget, estimate
 from jaxcreativity.theory.patches._classes import Classes
 from jaxcreativity.theory.patches._keys import KeyImages
 from jaxcreativity.theory.patches.index import PatchIndex
@@ -69,11 +69,7 @@ class IndexedLocalDenoiser:
         if not isinstance(self.index, PatchIndex):
             raise ValueError(f"index must come from build_index, got {type(self.index).__name__}")
         largest = len(self.index.data) * max(kind.keys.shape[1] for kind in self.index.classes)
-        for name in ("num_head", "num_tail"):
-            if _checks.positive_int(name, getattr(self, name)) > largest:
-                raise ValueError(f"{name} must be at most the number of patches, {largest}, got {getattr(self, name)}")
-        if self.num_tail < 3:
-            raise ValueError("num_tail must be at least 3: their differences are the error")
+        checked_budget(self.num_head, self.num_tail, largest, "patches")
         exact = self._exact()
         for name in ("labels", "label", "excluded", "weights"):
             object.__setattr__(self, name, getattr(exact, name))
@@ -118,8 +114,7 @@ class IndexedLocalDenoiser:
 
     def _num_cells(self, kind, cells):
         """Cells that are summed patch by patch."""
-        num_patches = len(self.index.data) * kind.keys.shape[-2]
-        return min(cells.num_cells, -(-self.num_head * cells.num_cells // num_patches))
+        return cells.num_cells_of(self.num_head, len(self.index.data) * kind.keys.shape[-2])
 
     def _of_batch(self, y, sigma):
         source = self._exact().source(y.dtype)

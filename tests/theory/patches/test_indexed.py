@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxcreativity.theory import patches
-from jaxcreativity.theory._index import build
-from jaxcreativity.theory._index.draws import draw_cells, pick
+from jaxcreativity.theory._index import build, keeping
+from jaxcreativity.theory._index.draws import draw_cells, heaviest, pick
 from jaxcreativity.theory._index.weighing import weigh
 
 RNG = np.random.default_rng(0)
@@ -156,6 +156,15 @@ def test_an_index_does_not_depend_on_how_many_patches_are_held_at_once(monkeypat
     assert said == sum(x.nbytes for x in jax.tree.leaves(cells))
 
 
+@pytest.mark.parametrize(("cells", "num"), [(8, 3), (256, 3), (256, 7), (1024, 1)])
+def test_the_heaviest_cells_are_found_block_by_block(cells, num):
+    """Several may be in one block."""
+    masses = RNG.normal(size=(5, cells))
+    masses[0, 64:70] += 10.0 * (cells > 64)
+    wanted = np.argsort(-masses, axis=1)[:, :num]
+    np.testing.assert_array_equal(heaviest(jnp.asarray(masses), num), wanted)
+
+
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.5, 1.0])
 def test_what_weighs_nothing_is_not_picked(place):
     """Not at the ends, either, where rounding may bring a place."""
@@ -216,7 +225,7 @@ def test_chances_of_draws_are_how_often_they_are_drawn():
 def test_an_index_is_kept_known_again_and_resumed(tmp_path, monkeypatch):
     first = index("interior", cache_dir=tmp_path)
     (path,) = tmp_path.iterdir()
-    monkeypatch.setattr(build, "build", None)  # nothing is built again
+    monkeypatch.setattr(keeping, "build", None)  # nothing is built again
     again = index("interior", cache_dir=tmp_path)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
         np.testing.assert_array_equal(a, b)
