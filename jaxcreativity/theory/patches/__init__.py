@@ -15,6 +15,7 @@ Such a *patch machine* generates mosaics: near every pixel a training patch, as 
 | `LocalDenoiser`         | softmax-mean over images (LS) or all patches of all images (ELS) | Kamb & Ganguli (2025)   |
 | `IndexedLocalDenoiser`  | ELS over a `build_index`, with an error bar; not over all data   | docs/theory/patches.md  |
 | `by_level`              | one denoiser per noise level, of its own patch size              | Kamb & Ganguli (2025)   |
+| `indexed_by_level`      | the same over indices, of as many draws as an error takes        |                         |
 | `calibrate`             | the patch sizes that agree best with a network                   | Kamb & Ganguli (2025)   |
 | `predicted_patch_sizes` | patch sizes from covariance or derivatives; nothing is fitted    | docs/theory/patches.md  |
 | `SoftWindowDenoiser`    | a window that fades; `fit_lengths` fits it to a network          | docs/theory/patches.md  |
@@ -45,7 +46,7 @@ from jaxcreativity.theory.patches.calibration import Calibration, calibrate
 from jaxcreativity.theory.patches.composite import CompositeDenoiser
 from jaxcreativity.theory.patches.index import PatchIndex, build_index
 from jaxcreativity.theory.patches.indexed import IndexedLocalDenoiser
-from jaxcreativity.theory.patches.levels import by_level
+from jaxcreativity.theory.patches.levels import by_level, indexed_by_level
 from jaxcreativity.theory.patches.local import LocalDenoiser
 from jaxcreativity.theory.patches.masked import MaskedDenoiser
 from jaxcreativity.theory.patches.masked import fit as masks_from_covariance
@@ -68,6 +69,7 @@ __all__ = [
     "by_level",
     "calibrate",
     "fit_lengths",
+    "indexed_by_level",
     "masks_from_covariance",
     "predicted_patch_sizes",
     "provenance",

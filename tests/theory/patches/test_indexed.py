@@ -18,9 +18,9 @@ IMAGES = 5.0 + 0.3 * RNG.normal(size=(40, 8, 9, 2)).cumsum(axis=1)
 NOISE = RNG.normal(size=(3, 8, 9, 2))
 
 
-def index(boundary, num_cells=256, **options):
+def index(boundary, num_cells=256, patch_size=3, **options):
     return patches.build_index(
-        jnp.asarray(IMAGES), 3, boundary=boundary, num_cells=num_cells, key=jax.random.key(0), **options
+        jnp.asarray(IMAGES), patch_size, boundary=boundary, num_cells=num_cells, key=jax.random.key(0), **options
     )
 
 
@@ -220,6 +220,49 @@ def test_chances_of_draws_are_how_often_they_are_drawn():
     energies = np.square(np.asarray(z) - np.asarray(cells.centre)).sum(axis=1)
     far = np.asarray(cells.keys[energies.argmax()])
     assert counts[far[far >= 0]].sum() > 0
+
+
+SIGMAS = jnp.array([8.0, 2.0, 0.5, 0.0])
+
+
+def by_level(patch_sizes, tolerance, num_tail=256, indices=None):
+    return patches.indexed_by_level(
+        indices or [index("interior"), index("interior", patch_size=5)], SIGMAS, patch_sizes, num_head=1,
+        num_tail=num_tail, key=jax.random.key(3), tolerance=tolerance,
+    )  # fmt: skip
+
+
+def test_draws_are_as_many_as_an_error_takes():
+    """The error at each level is at most the wanted one, but for other images than it was measured on."""
+    tolerance = 0.06
+    machine = by_level((5, 5, 3), tolerance)
+    draws = [d.num_tail for d in machine.denoisers]
+    assert [d.index.patch_size for d in machine.denoisers] == [5, 5, 3][-len(draws) :]
+    assert 16 < max(draws) < 256
+    for denoiser, sigma in zip(machine.denoisers, SIGMAS[-1 - len(draws) : -1], strict=True):
+        y = jnp.asarray(IMAGES[:3]) + sigma * jnp.asarray(NOISE)
+        errors = jax.jit(jax.vmap(denoiser.estimate, (0, None)))(y, sigma)[1]
+        assert np.sqrt(np.mean(errors**2)) < 1.5 * tolerance
+        np.testing.assert_array_equal(machine(y[0], sigma), denoiser(y[0], sigma))
+    assert [d.num_tail for d in by_level((3, 3, 3), 1e3).denoisers] == [16]
+    assert [d.num_tail for d in by_level((3, 3, 3), 1e-9).denoisers] == [256]
+    assert [d.num_tail for d in by_level((3, 3, 3), None).denoisers] == [256]
+
+
+def test_bad_indices_by_level():
+    other = patches.build_index(jnp.asarray(IMAGES[::-1].copy()), 5, boundary="interior", key=jax.random.key(0))
+    for options, message in (
+        ({"patch_sizes": (7, 5, 3), "tolerance": None}, "patch size 7 has no index among those of"),
+        ({"patch_sizes": (5, 3), "tolerance": None}, "patch_sizes"),
+        ({"patch_sizes": (5, 5, 3), "tolerance": 0.0}, "tolerance must be positive"),
+        ({"patch_sizes": (5, 5, 3), "tolerance": None, "indices": [index("interior"), other]}, "same images"),
+        (
+            {"patch_sizes": (3, 3, 3), "tolerance": None, "indices": [index("interior"), index("circular")]},
+            "one boundary",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            by_level(**options)
 
 
 def test_an_index_is_kept_known_again_and_resumed(tmp_path, monkeypatch):
