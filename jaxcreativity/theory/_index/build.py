@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from tqdm import tqdm
 
 from jaxcreativity import _checks, _folder
 from jaxcreativity._numerics.arithmetic import dot
-from jaxcreativity.theory._index.cells import LEADING, Cells, into_cells, places_per_cell
+from jaxcreativity.theory._index.cells import LEADING, into_cells, places_per_cell
 from jaxcreativity.theory._index.tree import Tree
 
 KEYS_PER_CELL = 600
@@ -90,8 +89,8 @@ def size_in_bytes(num_keys: int, num_cells: int, entries: int) -> int:
     return num_cells * of_cell + 4 * entries * (p + 1)
 
 
-def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None, bar: tqdm) -> Cells:
-    """Cells of one class.
+def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None, bar: tqdm) -> dict[str, np.ndarray]:
+    """Cells of one class: the fields of `Cells`.
 
     Args:
         source: its keys.
@@ -133,7 +132,7 @@ def build(source: Source, num_cells: int, key: PRNGKeyArray, folder: Path | None
     return _cells(into_cells(leaves, num_cells), tree, points_of, report)
 
 
-def _cells(keys, tree, points_of, report) -> Cells:
+def _cells(keys, tree, points_of, report) -> dict[str, np.ndarray]:
     """Cells of keys in the order of a tree; coordinates in whole numbers up to 127 of a unit."""
     (num_cells, size), p, dtype = keys.shape, tree.basis.shape[1], tree.mean.dtype
     points = np.empty((num_cells, p, size), np.int8)
@@ -151,7 +150,10 @@ def _cells(keys, tree, points_of, report) -> Cells:
         points[run] = np.rint(found / unit[run, None]).swapaxes(1, 2)
         report((run.stop - run.start) / num_cells)
     num_keys = (keys >= 0).sum(axis=1, dtype=np.int32)
-    return Cells(*map(jnp.asarray, (keys, points, tree.mean, tree.basis, centre, unit, spread, num_keys)))
+    return {
+        "keys": keys, "points": points, "mean": tree.mean, "basis": tree.basis, "centre": centre, "unit": unit,
+        "spread": spread, "num_keys": num_keys,
+    }  # fmt: skip
 
 
 @partial(jax.jit, static_argnums=0)

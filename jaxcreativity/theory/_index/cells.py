@@ -91,5 +91,7 @@ def into_cells(leaves: Integer[np.ndarray, " n"], num_cells: int) -> Int[np.ndar
     """
     order = np.argsort(leaves, kind="stable").astype(np.int32)
     ends = np.linspace(0, len(order), num_cells + 1).astype(np.int64)
-    places = ends[:-1, None] + np.arange(places_per_cell(len(order), num_cells))
-    return np.where(places < ends[1:, None], order[np.minimum(places, len(order) - 1)], -1)
+    cells = np.full((num_cells, places_per_cell(len(order), num_cells)), -1, np.int32)
+    for cell, first, last in zip(cells, ends[:-1], ends[1:], strict=True):
+        cell[: last - first] = order[first:last]
+    return cells

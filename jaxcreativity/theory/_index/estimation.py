@@ -190,7 +190,8 @@ class _Drawn(NamedTuple):
 def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
     shape = places.cell.shape
     found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, keys.readout.astype(u.dtype))
-    there = found.log_mass > -jnp.inf
+    # Of a cell without keys that count; rarely, a key without weight to which rounding brought the place.
+    there = (found.log_mass > -jnp.inf) & (found.log_weight > -jnp.inf)
     log_masses = jnp.where(there, found.log_mass - places.log_chance, -jnp.inf)
     log_inverse = jnp.where(there, log_masses - found.log_weight, -jnp.inf)
 

@@ -80,11 +80,16 @@ def _built(kinds, per_cell, key, name) -> list[Cells]:
                 if folder:
                     folder.mkdir(parents=True, exist_ok=True)
                 of_kind.append(build(source, count, jax.random.fold_in(key, 1000 * i + j), folder, bar))
-            found.append(jax.tree.map(lambda *x: jnp.stack(x), *of_kind))
+            found.append(Cells(**{field: _stacked([cells.pop(field) for cells in of_kind]) for field in _FIELDS}))
     if name:
         _save(name, found)
         shutil.rmtree(parts)
     return found
+
+
+def _stacked(arrays) -> jax.Array:
+    """On the device; those of a single class, which may be most of the memory, are copied once."""
+    return jnp.asarray(np.stack(arrays) if len(arrays) > 1 else arrays[0][None])
 
 
 def _save(path, kinds) -> None:
