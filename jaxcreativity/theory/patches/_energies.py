@@ -6,7 +6,6 @@ k times fewer operations than all k x k windows, and k additions, down both wind
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from jaxcreativity._numerics.diagonals import sum_diagonals
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.theory.patches._keys import KeyImages
 
@@ -79,9 +79,7 @@ class Tiles:
         size = _on_device(size)
         num_columns, products = queries.shape[1], _products(queries, keys, height)
         chunk_size = source.chunk_size or max(1, size // products)
-        num_tiles = min(num_columns, -(-products * chunk_size // size))
-        width = -(-num_columns // num_tiles)
-        columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
+        columns = tile_columns(num_columns, min(num_columns, -(-products * chunk_size // size)))
         strips = jnp.transpose(queries.strips(y[None], height)[0][columns], (0, 3, 2, 1))
         strips = strips.reshape(*strips.shape[:2], -1)
         return cls(strips, height, queries, keys, chunk_size, weights, precision)
@@ -97,7 +95,12 @@ class Tiles:
         return self.queries.shape[0] * self.width
 
     def energies(
-        self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"], factor: Float[ArrayLike, ""] = 1.0
+        self,
+        images: Float[Array, "n height width c"],
+        penalty: Float[Array, " n"],
+        factor: Float[ArrayLike, ""] = 1.0,
+        *,
+        whole: bool = False,
     ) -> Callable[[Float[Array, "entries strips"]], Float[Array, "columns h q"]]:
         """Function of one tile: energies of all keys, by column of windows, and the tile's queries.
 
@@ -107,8 +110,9 @@ class Tiles:
             images: a chunk of the source's, centred.
             penalty: what is added to the energies of each.
             factor: what energies are multiplied by.
+            whole: whether `|u|^2` is added.
         """
-        num_rows, (h, w) = self.queries.shape[0], self.keys.shape
+        w = self.keys.shape[1]
         keys = self.keys.strips(images, self.height)
         num_strips, entries = keys.shape[2:]
         keys = keys.reshape(-1, entries)
@@ -117,16 +121,34 @@ class Tiles:
         penalty = factor * jnp.repeat(penalty, w).reshape(-1, 1, 1)
 
         def of_tile(strips):
-            products = _energies(weighted, norms, strips, factor, self.precision)
+            squares = self.squares(strips) if whole else None
+            products = _energies(weighted, norms, strips, squares, factor, self.precision)
             products = products.reshape(-1, num_strips, strips.shape[1])
             # Row i of both windows: i strips further for a key, i times `width` further for a query.
-            of_rows = (
-                products[:, i : i + h, i * self.width : (i + num_rows) * self.width]
-                for i in range(self.keys.size[0] - self.height + 1)
-            )
-            return functools.reduce(jnp.add, of_rows) + penalty
+            return sum_diagonals(products, self.keys.size[0] - self.height + 1, self.width) + penalty
 
         return of_tile
+
+    def squares(self, strips: Float[Array, "entries strips"]) -> Float[Array, " strips"]:
+        """`|u|^2` of each strip, weighted."""
+        squares = jnp.square(strips)
+        return jnp.sum(squares if self.weights is None else squares * self.weights[:, None], axis=0)
+
+    def query_squares(self) -> Float[Array, "h w"]:
+        """`|u|^2` of every window, weighted."""
+        of_strips = jax.vmap(self.squares)(self.strips)
+        rows = range(self.keys.size[0] - self.height + 1)
+        return self.on_grid(sum(of_strips[:, i * self.width : i * self.width + self.q] for i in rows))
+
+    def off_grid(self, tree):
+        """Arrays `(rows, columns, ...)` of the image's windows as `(tiles, ..., q)`."""
+        columns = tile_columns(self.queries.shape[1], len(self.strips))
+
+        def of_tiles(x):
+            x = jnp.moveaxis(x[:, columns], 1, 0)  # (tiles, rows, width, ...)
+            return jnp.moveaxis(x.reshape(len(x), self.q, *x.shape[3:]), 1, -1)
+
+        return jax.tree.map(of_tiles, tree)
 
     def on_grid(self, tree):
         """Arrays `(tiles, ..., q)` as `(rows, columns, ...)` of the image's windows."""
@@ -145,6 +167,17 @@ def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
         num_images: number of training images.
     """
     return max(1, _on_device(SMALL) // max(1, _products(queries, keys, 1) * num_images))
+
+
+def tile_columns(num_columns: int, num_tiles: int) -> np.ndarray:
+    """`(tiles, width)` columns of windows of each tile; the last ones are repeated.
+
+    Args:
+        num_columns: columns of windows.
+        num_tiles: tiles.
+    """
+    width = -(-num_columns // num_tiles)
+    return np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
 
 
 def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
@@ -168,16 +201,19 @@ def _energies(
     keys: Float[Array, "keys d"],
     norms: Float[Array, " keys"],
     queries: Float[Array, "d q"],
+    squares: Float[Array, " q"] | None,
     factor: Float[ArrayLike, ""],
     precision: Precision | None,
 ) -> Float[Array, "keys q"]:
-    """`factor (|v|^2 - 2 u v)`."""
+    """`factor (|v|^2 - 2 u v + squares)`."""
     if precision is not None:
-        return factor * (product(keys, -2 * queries, precision) + norms[:, None])
-    # As one product: a row (v, |v|^2) a key, a column factor (-2 u, 1) a query.
-    rows = jnp.concatenate([keys, norms[:, None]], axis=1)
-    columns = factor * jnp.concatenate([-2 * queries, jnp.ones_like(queries[:1])])
-    return product(rows, columns, precision)
+        own = 0 if squares is None else squares[None]
+        return factor * (product(keys, -2 * queries, precision) + norms[:, None] + own)
+    # As one product: a row (v, |v|^2, 1) a key, a column factor (-2 u, 1, squares) a query.
+    rows, columns = [keys, norms[:, None]], [-2 * queries, jnp.ones_like(queries[:1])]
+    if squares is not None:
+        rows, columns = [*rows, jnp.ones_like(keys[:, :1])], [*columns, squares[None]]
+    return product(jnp.concatenate(rows, axis=1), factor * jnp.concatenate(columns), precision)
 
 
 def _products(queries, keys, height) -> int:

@@ -16,7 +16,7 @@ from jaxcreativity._numerics import batching, streaming
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._energies import examples_at_once
 from jaxcreativity.theory.patches._pixels import Extents, in_small_groups, local_means
-from jaxcreativity.theory.patches._posterior import patch_means
+from jaxcreativity.theory.patches._posterior import coarse_posterior
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
 
@@ -105,7 +105,7 @@ class SoftWindowDenoiser:
                 for size, centre in zip(keys.size, keys.centre, strict=True)
             )
             weights = jnp.repeat(jnp.outer(rows, columns).ravel(), u.shape[2])
-            mean = patch_means(u, queries, keys, source, temperature, weights=weights)
+            mean = coarse_posterior(u, queries, keys, source, temperature, weights=weights).mean
         return mean + source.mean.reshape(1, 1, -1)
 
     def _hard(self) -> LocalDenoiser:
