@@ -20,7 +20,7 @@ from jaxcreativity._numerics.changes import change
 from jaxcreativity._numerics.exponential import exp2
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.theory.patches._blocks import contract, with_one
-from jaxcreativity.theory.patches._energies import LARGE, Precision, Tiles
+from jaxcreativity.theory.patches._energies import SMALL, Precision, Tiles
 from jaxcreativity.theory.patches._keys import KeyImages
 from jaxcreativity.theory.patches._posterior import Posterior, keys_of_blocks, numbers_of_blocks, over_queries
 
@@ -75,11 +75,16 @@ def posterior_change(
         precision: as it was given.
     """
     height = 1 if weights is None else keys.size[0]
-    options = {"height": height, "size": LARGE, "weights": weights, "precision": precision}
+    options = {"height": height, "size": SMALL, "weights": weights, "precision": precision}
     tiles = Tiles.of(y, queries, keys, source, **options)
-    log_share, mean = jnp.zeros_like(found.free_energy), 0
+    log_share, mean = jnp.zeros_like(found.free_energy), jnp.zeros_like(found.mean)
     if found.kept.shape[-1]:
-        log_share, mean = _of_blocks(moves, found, queries.cut(y[None])[0], queries, keys, source, temperature)
+        log_share, mean = jax.lax.cond(
+            jnp.any(found.kept >= 0),
+            lambda moves: _of_blocks(moves, found, y, queries, keys, source, temperature),
+            lambda _: (log_share, mean),
+            moves,
+        )
     strips = None if moves.y is None else Tiles.of(moves.y, queries, keys, source, **options).strips
     sums = _of_others(moves, strips, found, tiles, source, temperature, log_share)
     weight = sums[..., -1]
@@ -115,7 +120,8 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
                 energies = dataclasses.replace(tiles, weights=weights).energies(
                     images, penalty, inverse * relative, whole=True
                 )(strips)
-                p = exp2(jnp.minimum(reference * relative - energies, most))
+                log_p = reference * relative - energies
+                p = exp2(jnp.where(log_p < most, log_p, most))
                 p = jnp.where(is_kept[:, None], 0, p).reshape(-1, tiles.q)
                 return contract("kc,kq->cq", with_one(keys.centres(images).reshape(-1, images.shape[-1])), p)
 
@@ -129,9 +135,10 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
     return tiles.on_grid(source.scan(one_chunk, start, temperature, tiles.chunk_size, rows))
 
 
-def _of_blocks(moves, found, patches, queries, keys, source, temperature) -> tuple[Array, Array]:
+def _of_blocks(moves, found, y, queries, keys, source, temperature) -> tuple[Array, Array]:
     """Logarithm of the share of all other keys, and what the kept blocks change in the mean."""
     penalty, numbers = source.penalty(temperature), numbers_of_blocks(keys, source)
+    patches = queries.cut(y[None])[0]
 
     def normaliser(inputs):
         query, kept, free_energy = inputs

@@ -6,20 +6,22 @@ k times fewer operations than all k x k windows, and k additions, down both wind
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from jaxcreativity._numerics.diagonals import sum_diagonals
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.theory.patches._keys import KeyImages
 
 Precision = Literal["tensorfloat32", "bfloat16"]
 """What the entries of patches are rounded to before they are multiplied."""
+
+Pair: TypeAlias = tuple[Array, Array]
 
 MANTISSA_BITS = {"tensorfloat32": 10, "bfloat16": 7}
 
@@ -112,20 +114,23 @@ class Tiles:
             factor: what energies are multiplied by.
             whole: whether `|u|^2` is added.
         """
-        w = self.keys.shape[1]
         keys = self.keys.strips(images, self.height)
-        num_strips, entries = keys.shape[2:]
-        keys = keys.reshape(-1, entries)
-        weighted = keys if self.weights is None else keys * self.weights[None]
-        norms = jnp.sum(weighted * keys, axis=-1)
-        penalty = factor * jnp.repeat(penalty, w).reshape(-1, 1, 1)
+        weighted = keys if self.weights is None else keys * self.weights
+        num_rows = self.keys.size[0] - self.height + 1
+        # The penalty by equal parts, so that it is added in the product.
+        norms = jnp.sum(weighted * keys, axis=-1) + penalty[:, None, None] / num_rows
+        weighted, norms = (x.reshape(-1, *x.shape[2:]) for x in (weighted, norms))
 
         def of_tile(strips):
-            squares = self.squares(strips) if whole else None
-            products = _energies(weighted, norms, strips, squares, factor, self.precision)
-            products = products.reshape(-1, num_strips, strips.shape[1])
-            # Row i of both windows: i strips further for a key, i times `width` further for a query.
-            return sum_diagonals(products, self.keys.size[0] - self.height + 1, self.width) + penalty
+            # A row (v, |v|^2, 1) a key, a column (-2 u, 1, |u|^2) a query.
+            ones, own = jnp.ones_like(strips[:1]), [norms[..., None]]
+            of_queries = [ones]
+            if whole:
+                own, of_queries = [*own, jnp.ones_like(own[0])], [ones, self.squares(strips)[None]]
+            rows, columns = (weighted, jnp.concatenate(own, axis=-1)), (-2 * strips, jnp.concatenate(of_queries))
+            if self.precision is not None:  # it rounds patches, without the factor
+                return factor * _down_both(rows, columns, num_rows, self.width, self.precision)
+            return _down_both(rows, jax.tree.map(lambda x: factor * x, columns), num_rows, self.width, None)
 
         return of_tile
 
@@ -197,23 +202,46 @@ def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision
     return jnp.matmul(a, b, precision=precision)
 
 
-def _energies(
-    keys: Float[Array, "keys d"],
-    norms: Float[Array, " keys"],
-    queries: Float[Array, "d q"],
-    squares: Float[Array, " q"] | None,
-    factor: Float[ArrayLike, ""],
-    precision: Precision | None,
-) -> Float[Array, "keys q"]:
-    """`factor (|v|^2 - 2 u v + squares)`."""
-    if precision is not None:
-        own = 0 if squares is None else squares[None]
-        return factor * (product(keys, -2 * queries, precision) + norms[:, None] + own)
-    # As one product: a row (v, |v|^2, 1) a key, a column factor (-2 u, 1, squares) a query.
-    rows, columns = [keys, norms[:, None]], [-2 * queries, jnp.ones_like(queries[:1])]
-    if squares is not None:
-        rows, columns = [*rows, jnp.ones_like(keys[:, :1])], [*columns, squares[None]]
-    return product(jnp.concatenate(rows, axis=1), factor * jnp.concatenate(columns), precision)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _down_both(rows: Pair, columns: Pair, height: int, width: int, precision: Precision | None) -> Array:
+    """Products of all windows, `(n, h, q)`, each some strips one below the other, from products of strips.
+
+    It changes by products of windows, with more operations: the transpose of a sum of slices is slow on CPUs.
+
+    Args:
+        rows: strips of columns of keys, `(n, strips, d)`: entries that `precision` rounds, and others.
+        columns: strips of a tile of queries, `(d, strips)`, by row and then by column; the same of them.
+        height: strips in a window.
+        width: columns of queries.
+        precision: as for `product`.
+    """
+    (n, num_strips, _), q = rows[0].shape, columns[0].shape[1] - (height - 1) * width
+    products = _of_pairs(rows, columns, precision)
+    # Row i of both windows: i strips further for a key, i times `width` further for a query.
+    h = num_strips - height + 1
+    return functools.reduce(jnp.add, (products[:, i : i + h, i * width : i * width + q] for i in range(height)))
+
+
+@_down_both.defjvp
+def _(height, width, precision, primals, tangents):
+    h, q = primals[0][0].shape[1] - height + 1, primals[1][0].shape[1] - (height - 1) * width
+
+    def of_windows(rows, columns):
+        rows = (jnp.concatenate([x[:, i : i + h] for i in range(height)], axis=2) for x in rows)
+        columns = (jnp.concatenate([x[:, i * width : i * width + q] for i in range(height)]) for x in columns)
+        return _of_pairs(tuple(rows), tuple(columns), precision)
+
+    return _down_both(*primals, height, width, precision), jax.jvp(of_windows, primals, tangents)[1]
+
+
+def _of_pairs(rows, columns, precision):
+    n, h, _ = rows[0].shape
+    rows = tuple(x.reshape(n * h, -1) for x in rows)
+    if precision is None:  # one product
+        out = product(jnp.concatenate(rows, axis=1), jnp.concatenate(columns), None)
+    else:
+        out = product(rows[0], columns[0], precision) + product(rows[1], columns[1], None)
+    return out.reshape(n, h, -1)
 
 
 def _products(queries, keys, height) -> int:
