@@ -112,8 +112,8 @@ def fold_chunks(
     """Fold `carry = one_chunk(carry, first, is_new)` over runs of neighbouring keys, all of the same length.
 
     The last run is moved back to end with the data; its keys that were seen before are not new. A gradient holds what
-    one run needs at a time, too. One with respect to an array of all keys is best taken through `rows`: what `one_chunk`
-    picks from an array has a gradient as large as the array, again for every run.
+    one run needs at a time, too. One with respect to an array of all keys is best taken through `rows`: what is picked
+    from an array has a gradient as large as the array, again for every run.
 
     Args:
         one_chunk: carry, index of a run's first key, and which of its keys are new -> carry.

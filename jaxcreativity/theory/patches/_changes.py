@@ -38,14 +38,14 @@ class Moves(NamedTuple):
         y: of the image.
         data: of the training images.
         penalty: of what is added to the energies of each (`KeyImages.penalty`).
-        inverse: of the inverse temperature, relative to it.
+        temperature: of the temperature.
         weights: of what squared differences are multiplied by.
     """
 
     y: Float[Array, "height width c"] | None
     data: Float[Array, "n height width c"] | None
     penalty: Float[Array, " n"] | None
-    inverse: Float[Array, ""] | None
+    temperature: Float[Array, ""] | None
     weights: Float[Array, " d"] | None = None
 
 
@@ -92,8 +92,8 @@ def posterior_change(
     # All weights relative to the free energy sum to 1, however it changes.
     is_none = log_share <= LEAST
     own = weight / jnp.exp(jnp.where(is_none, 0, log_share))
-    if moves.inverse is not None:
-        own = own - log_share * moves.inverse
+    if moves.temperature is not None:
+        own = own + log_share * moves.temperature / temperature
     return Posterior(mean, jnp.where(is_none, 0, -temperature * own), None)
 
 
@@ -104,6 +104,7 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
     # Weights are relative to all keys; of their own energies' rounding they are at most their share.
     reference = found.free_energy * inverse + log_share / math.log(2)
     most = log_share / math.log(2) + 1
+    inverse_moves = _of_inverse(moves, temperature)
     own = tiles.off_grid((reference, most, found.kept))
 
     def one_chunk(sums, images, penalty, first, moved):
@@ -114,6 +115,7 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
         @jax.checkpoint
         def one_tile(inputs):
             (strips, strips_move), (reference, most, kept) = inputs
+            reference, most = (x.reshape(1, 1, -1) for x in (reference, most))
             is_kept = jnp.any(numbers[:, None, None] == kept[None], axis=1)
 
             def of_tile(strips, images, penalty, relative, weights):
@@ -126,7 +128,7 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
                 return contract("kc,kq->cq", with_one(keys.centres(images).reshape(-1, images.shape[-1])), p)
 
             args = strips, images, penalty, jnp.ones((), dtype), tiles.weights
-            return change(of_tile, args, (strips_move, images_move, penalty_moves, moves.inverse, moves.weights))
+            return change(of_tile, args, (strips_move, images_move, penalty_moves, inverse_moves, moves.weights))
 
         return sums + jax.lax.map(one_tile, ((tiles.strips, strips_move), own))
 
@@ -148,6 +150,7 @@ def _of_blocks(moves, found, y, queries, keys, source, temperature) -> tuple[Arr
         log_total = jnp.log(jnp.exp(log_share) + jnp.sum(jnp.exp((least - energies) / temperature)))
         return least, log_total, jnp.maximum(log_share - log_total, LEAST)
 
+    inverse_moves = _of_inverse(moves, temperature)
     least, log_total, log_share = over_queries(normaliser, (patches, found.kept, found.free_energy), numbers)
 
     @jax.checkpoint
@@ -160,8 +163,13 @@ def _of_blocks(moves, found, y, queries, keys, source, temperature) -> tuple[Arr
             return contract("k,kc->c", jnp.exp(log_p), values - mean[None])
 
         args = query, source.data, penalty, jnp.ones_like(temperature)
-        return change(of_keys, args, (query_moves, moves.data, moves.penalty, moves.inverse))
+        return change(of_keys, args, (query_moves, moves.data, moves.penalty, inverse_moves))
 
     patches_move = None if moves.y is None else queries.cut(moves.y[None])[0]
     inputs = patches, patches_move, found.kept, found.mean, least, log_total
     return log_share, over_queries(one_query, inputs, numbers)
+
+
+def _of_inverse(moves, temperature):
+    """The change of the inverse temperature, relative to it."""
+    return None if moves.temperature is None else -moves.temperature / temperature

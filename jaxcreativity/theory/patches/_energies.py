@@ -115,7 +115,7 @@ class Tiles:
             whole: whether `|u|^2` is added.
         """
         keys = self.keys.strips(images, self.height)
-        weighted = keys if self.weights is None else keys * self.weights
+        weighted = keys if self.weights is None else keys * self.weights.reshape(1, 1, 1, -1)
         num_rows = self.keys.size[0] - self.height + 1
         # The penalty by equal parts, so that it is added in the product.
         norms = jnp.sum(weighted * keys, axis=-1) + penalty[:, None, None] / num_rows
@@ -215,10 +215,9 @@ def _down_both(rows: Pair, columns: Pair, height: int, width: int, precision: Pr
         width: columns of queries.
         precision: as for `product`.
     """
-    (n, num_strips, _), q = rows[0].shape, columns[0].shape[1] - (height - 1) * width
+    h, q = rows[0].shape[1] - height + 1, columns[0].shape[1] - (height - 1) * width
     products = _of_pairs(rows, columns, precision)
     # Row i of both windows: i strips further for a key, i times `width` further for a query.
-    h = num_strips - height + 1
     return functools.reduce(jnp.add, (products[:, i : i + h, i * width : i * width + q] for i in range(height)))
 
 

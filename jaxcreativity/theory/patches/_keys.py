@@ -23,8 +23,8 @@ class KeyImages:
         log_weights: logarithm of how much they count, or `None` for all the same.
         chunk_size: images held at once; need not divide their number. By default as many as suit the caller.
         turned: whether rows and columns are exchanged.
-        in_runs: whether a scan is handed the images in runs, of which a gradient is quick, instead of picking them. They
-            are copied if their number cannot be divided into such runs.
+        in_runs: whether a scan is handed images in runs, of which a gradient is quick, instead of picking them; copied
+            if their number cannot be divided into such runs.
     """
 
     data: Float[Array, "n height width c"]

@@ -10,9 +10,9 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming, windows
+from jaxcreativity._numerics.changes import change
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity._numerics.changes import change
 from jaxcreativity.theory.patches._border import border_means
 from jaxcreativity.theory.patches._changes import Moves, posterior_change
 from jaxcreativity.theory.patches._energies import MANTISSA_BITS, Precision, examples_at_once
@@ -183,11 +183,8 @@ class LocalDenoiser:
                     (self.weights, temperature),
                     (self_moves.weights, temperature_moves),
                 )
-            inverse = None if temperature_moves is None else -temperature_moves / temperature
-            moves = Moves(y_moves, self_moves.data, penalty, inverse)
-            found = posterior_change(
-                moves, out[1], u, queries, keys, source, temperature, precision=self.precision
-            )
+            moves = Moves(y_moves, self_moves.data, penalty, temperature_moves)
+            found = posterior_change(moves, out[1], u, queries, keys, source, temperature, precision=self.precision)
             mean = mean.at[queries.region].set(found.mean)
         return mean, found
 
@@ -215,5 +212,12 @@ class LocalDenoiser:
     def _spread(self, dtype) -> Array:
         """Scale of the energies: `|v|^2` of an average patch v, less the mean of all pixels."""
         data = jax.lax.stop_gradient(self.data)
-        variance = jnp.mean(jnp.square(data - jnp.mean(data, axis=(0, 1, 2), keepdims=True)))
+        mean = jnp.mean(data, axis=(0, 1, 2), keepdims=True)
+
+        def add(total, first, is_new):  # some at a time: all differences would be as large as the data
+            squares = jnp.sum(jnp.square(data[first + jnp.arange(is_new.size)] - mean), axis=(1, 2, 3))
+            return total + jnp.sum(squares * is_new)
+
+        chunk_size = streaming.default_chunk_size(data[0].size)
+        variance = streaming.fold_chunks(add, len(data), chunk_size, jnp.zeros((), data.dtype)) / data.size
         return (variance * self.patch_size**2 * self.data.shape[3]).astype(dtype)
