@@ -124,7 +124,8 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
                 )(strips)
                 log_p = reference * relative - energies
                 p = exp2(jnp.where(log_p < most, log_p, most))
-                p = jnp.where(is_kept[:, None], 0, p).reshape(-1, tiles.q)
+                # `exp2` is never 0, and energies of masked keys change without bound.
+                p = jnp.where(is_kept[:, None] | (log_p < -125), 0, p).reshape(-1, tiles.q)
                 return contract("kc,kq->cq", with_one(keys.centres(images).reshape(-1, images.shape[-1])), p)
 
             args = strips, images, penalty, jnp.ones((), dtype), tiles.weights

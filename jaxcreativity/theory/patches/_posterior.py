@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxcreativity import _pytree
 from jaxcreativity._numerics import batching, streaming
@@ -69,7 +69,7 @@ def posterior(
     source: KeyImages,
     temperature: Float[Array, ""],
     *,
-    is_cold: Array | None = None,
+    is_cold: Bool[ArrayLike, ""] | None = None,
     precision: Precision | None = None,
 ) -> Posterior:
     """Posterior of every window of `y` over all keys.

@@ -74,7 +74,7 @@ def test_derivatives_are_those_of_the_definition(boundary):
             assert_close(a, b, 1e-9, name)
         assert_close(got[1], expected[1], 1e-9, "forward")
         for name, a, b in zip(NAMES, got[2], expected[2], strict=True):
-            assert_close(a, b, 1e-8, name)
+            assert_close(a, b, 1e-6, name)  # of energies divided by the temperature twice
 
 
 @pytest.mark.parametrize("sigma", [3.0, 0.3, 0.02])
@@ -126,8 +126,8 @@ def test_gradients_hold_a_chunk_at_a_time():
         return lambda call: jax.grad(lambda *at: jnp.sum(call(*at) ** 2), argnums=argument)
 
     few, many = 500, 2000
-    of_call = memory(lambda call: call, many)
-    assert memory(gradient(1), many) < 2 * of_call
+    of_y, of_data = ([memory(gradient(argument), n) for n in (few, many)] for argument in (1, 0))
+    assert of_y[1] < 4 * memory(lambda call: call, many)
+    assert of_y[1] - of_y[0] < 2**20
     # The last, as large as the images, is summed over the batch.
-    more = memory(gradient(0), many) - memory(gradient(0), few)
-    assert more < 3.5 * (many - few) * 16 * 16 * 3 * 4
+    assert of_data[1] - of_data[0] < 3.5 * (many - few) * 16 * 16 * 3 * 4

@@ -156,7 +156,8 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, refined):
     x = real_images("cifar10", 20, 26, 26).astype(np.float32)
     x[1::2] = 0.8 * x[::2] + 0.2 * x[[2, 4, 6, 8, 10, 12, 14, 16, 18, 0]]  # two of a kind
     if not refined:
-        monkeypatch.setattr(LocalDenoiser, "_spread", lambda self, dtype: jnp.zeros((), dtype))
+        coarse = lambda *args, is_cold, precision: _posterior.coarse_posterior(*args)  # noqa: E731
+        monkeypatch.setattr("jaxcreativity.theory.patches.local.posterior", coarse)
     compute = jax.jit(lambda y: LocalDenoiser(x, k, **mode)(y, sigma))
     pixels = [(i, j) for i in range(9, 17, 2) for j in range(9, 17, 2)]
     errors = []
