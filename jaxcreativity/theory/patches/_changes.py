@@ -9,6 +9,7 @@ the others are: the loop carries nothing that is not a sum, and its transpose, a
 """
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -78,7 +79,7 @@ def posterior_change(
     options = {"height": height, "size": SMALL, "weights": weights, "precision": precision}
     tiles = Tiles.of(y, queries, keys, source, **options)
     log_share, mean = jnp.zeros_like(found.free_energy), jnp.zeros_like(found.mean)
-    if found.kept.shape[-1]:
+    if weights is None:  # with weights, none are kept apart
         log_share, mean = jax.lax.cond(
             jnp.any(found.kept >= 0),
             lambda moves: _of_blocks(moves, found, y, queries, keys, source, temperature),
@@ -112,7 +113,7 @@ def _of_others(moves, strips_move, found, tiles, source, temperature, log_share)
         images_move = None if images_move is None else images_move.astype(dtype)
         numbers = first * num_columns + jnp.arange(len(images) * num_columns)
 
-        @jax.checkpoint
+        @functools.partial(jax.checkpoint, prevent_cse=False)  # in a loop nothing is taken twice
         def one_tile(inputs):
             (strips, strips_move), (reference, most, kept) = inputs
             reference, most = (x.reshape(1, 1, -1) for x in (reference, most))
@@ -154,7 +155,7 @@ def _of_blocks(moves, found, y, queries, keys, source, temperature) -> tuple[Arr
     inverse_moves = _of_inverse(moves, temperature)
     least, log_total, log_share = over_queries(normaliser, (patches, found.kept, found.free_energy), numbers)
 
-    @jax.checkpoint
+    @functools.partial(jax.checkpoint, prevent_cse=False)  # in a loop nothing is taken twice
     def one_query(inputs):
         query, query_moves, kept, mean, least, log_total = inputs
 

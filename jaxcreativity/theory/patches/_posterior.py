@@ -123,8 +123,9 @@ def coarse_posterior(
     """
     height = 1 if weights is None else keys.size[0]
     tiles = Tiles.of(y, queries, keys, source, height=height, size=LARGE, weights=weights)
-    rest, kept = _stream(tiles, source, temperature, 0)
-    return Posterior(rest.mean, _free_energy(rest, temperature), kept.image)
+    rest, _ = _stream(tiles, source, temperature, 0)
+    none = jnp.full((*queries.shape, 1), -1)  # not empty: JAX cannot map over batches of empty arrays
+    return Posterior(rest.mean, _free_energy(rest, temperature), none)
 
 
 def quick_posterior(
