@@ -92,13 +92,10 @@ def posterior(
     if is_cold is None:
         return refined(y, temperature)
 
-    def quick(y, temperature):
-        return quick_posterior(y, temperature=temperature, **options)
+    quick = lambda y, temperature: quick_posterior(y, temperature=temperature, **options)  # noqa: E731
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(quick, y, temperature))
 
-    def no_quick(y, temperature):
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(quick, y, temperature))
-
-    found, is_right = jax.lax.cond(is_cold, no_quick, quick, y, temperature)
+    found, is_right = jax.lax.cond(is_cold, lambda *_: nothing, quick, y, temperature)
     return jax.lax.cond(is_right, lambda *_: found, refined, y, temperature)
 
 
