@@ -128,7 +128,7 @@ def test_gradients_hold_a_chunk_at_a_time():
     few, many = 500, 2000
     of_y, of_data = ([memory(gradient(argument), n) for n in (few, many)] for argument in (1, 0))
     assert of_y[1] < 4 * memory(lambda call: call, many)
-    # XLA hands a branch (whether blocks are kept apart) a copy of the images; gradients of data are summed over a batch.
+    # XLA hands a branch (whether blocks are kept apart) a copy of the images; those of data are summed over a batch.
     images = (many - few) * 16 * 16 * 3 * 4
     assert of_y[1] - of_y[0] < 1.1 * images
     assert of_data[1] - of_data[0] < 5.5 * images
