@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from benchmarks import recording
 from jaxcreativity import data, networks, probing, schedules
 from jaxcreativity.theory.empirical import EmpiricalDenoiser
+from jaxcreativity.theory.patches import LocalDenoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Config(recording.Recorded):
     memory_steps: tuple[int, ...] = (10, 100)
     """Lengths of the trajectories whose memory is compared."""
     repetitions: int = 5
+    els_dataset: str = "cifar10"
+    els_images: tuple[int, ...] = (500, 2000)
+    """Training images of the equivariant denoiser; none leaves it out."""
+    els_patch_size: int = 7
+    els_batch: int = 1
+    els_sigmas: tuple[float, ...] = (2.0, 0.3)
+    """One above and one below the level from which leading distances are recomputed."""
 
 
 def measure(config: Config) -> recording.Tables:
@@ -46,7 +54,8 @@ def measure(config: Config) -> recording.Tables:
     params = jax.jit(module.init)(jax.random.key(0), x[0], jnp.ones((), x.dtype))["params"]
     network, theory = networks.bind(module, params, prediction="v"), EmpiricalDenoiser(x)
     z = jax.random.normal(jax.random.key(1), (config.batch, *x.shape[1:]), x.dtype)
-    return {"time": _times(config, network, theory, z), "memory": _memory(config, network, theory, z)}
+    tables = {"time": _times(config, network, theory, z), "memory": _memory(config, network, theory, z)}
+    return tables | {"ELS": [row for n in config.els_images for row in _equivariant(config, n)]}
 
 
 def _discrepancy(num_steps, **options):
@@ -84,6 +93,38 @@ def _memory(config, network, theory, z):
             held[f"MiB, {num_steps} steps"] = memory.temp_size_in_bytes / 2**20
         first, *_, last = held.values()
         rows.append({"remat": str(remat), **held, "last / first": last / first})
+    return rows
+
+
+def _equivariant(config, num_images):
+    """Seconds to compile and to run, and memory, of one call and of its gradients."""
+    x = recording.images(config.els_dataset, num_images)
+    y = x[: config.els_batch] + 0.5 * jax.random.normal(jax.random.key(1), (config.els_batch, *x.shape[1:]))
+
+    def call(y, sigma, x, weights):
+        denoiser = LocalDenoiser(x, config.els_patch_size, equivariant=True, boundary="interior", weights=weights)
+        return jax.vmap(denoiser, (0, None))(y, sigma)
+
+    rows, forward = [], None
+    for argument, name in ((None, "forward"), (0, "y"), (1, "sigma"), (2, "data"), (3, "weights")):
+        loss = lambda *args: jnp.sum(jnp.square(call(*args)))  # noqa: E731
+        function = jax.jit(call if argument is None else jax.grad(loss, argnums=argument))
+        args = y, jnp.float32(1), x, jnp.ones(num_images) if name == "weights" else None
+        lowered, started = function.lower(*args), time.perf_counter()
+        program = lowered.compile()
+        row = {"images": num_images, "of": name, "compile s": time.perf_counter() - started}
+        row["MiB"] = program.memory_analysis().temp_size_in_bytes / 2**20
+        for sigma in config.els_sigmas:
+            seconds = []
+            for _ in range(2):
+                started = time.perf_counter()
+                jax.block_until_ready(program(y, jnp.float32(sigma), *args[2:]))
+                seconds.append(time.perf_counter() - started)
+            row[f"s, sigma {sigma:g}"] = min(seconds)
+        forward = forward or row
+        rows.append(
+            row | {f"x, sigma {s:g}": row[f"s, sigma {s:g}"] / forward[f"s, sigma {s:g}"] for s in config.els_sigmas}
+        )
     return rows
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.extend.core.primitives
 import jax.interpreters.ad
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 from jaxcreativity._numerics.linear_groups import even_group, in_linear_groups, largest_divisor, run
@@ -40,7 +41,7 @@ def in_groups(
             those of a group larger than one. It is what is differentiated.
         group_size: most examples in a group, at least 1.
         derivative: `(args, out, tangents) -> tangent of out`, linear in the last, whose leaves are `None` where nothing
-            moves. By default that of `together`.
+            moves, as are those of the result for integers. By default that of `together`.
         stacked: function of the first argument and of all others with a leading axis, which computes a group in its
             own way where only they are batched. By default `jax.vmap` of `together`.
     """
@@ -90,11 +91,17 @@ def in_groups(
 
             moving = tuple(t for t, moved in zip(tangents, moves, strict=True) if moved)
             fixed = (primals, out) if derivative else (primals,)
-            return out, in_linear_groups(given if derivative else of_together, fixed, moving, group_size)
+            tangent = in_linear_groups(given if derivative else of_together, fixed, moving, group_size)
+            return out, jax.tree.map(_or_nothing, tangent, out, is_leaf=lambda x: x is None)
 
         return differentiable(*closed.consts, *leaves)
 
     return grouped
+
+
+def _or_nothing(tangent, out):
+    """A tangent, also of integers."""
+    return np.zeros(out.shape, jax.dtypes.float0) if tangent is None else tangent
 
 
 def _in_stacks(function, group_size, number, is_batched, first, *args):

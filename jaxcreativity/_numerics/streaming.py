@@ -103,21 +103,25 @@ def merge(a: Partial, b: Partial, temperature: Float[Array, "..."]) -> Partial:
 
 
 def fold_chunks(
-    one_chunk: Callable[[Any, Int[Array, ""], Bool[Array, " chunk"]], Any],
+    one_chunk: Callable[..., Any],
     num_keys: int,
     chunk_size: int,
     start: Any = None,
+    rows: Any = None,
 ) -> Any:
     """Fold `carry = one_chunk(carry, first, is_new)` over runs of neighbouring keys, all of the same length.
 
     The last run is moved back to end with the data; its keys that were seen before are not new. A gradient holds what
-    one run needs at a time, too.
+    one run needs at a time, too. One with respect to an array of all keys is best taken through `rows`: what is picked
+    from an array has a gradient as large as the array, again for every run.
 
     Args:
         one_chunk: carry, index of a run's first key, and which of its keys are new -> carry.
         num_keys: number of keys in all.
         chunk_size: largest number of keys in a run; need not divide `num_keys`.
         start: what the first run is given as carry. With `None` it has to do without, and is traced by itself.
+        rows: arrays of one entry a key, whose entries of each run `one_chunk` is given as a last argument. Only with a
+            `start`.
 
     Raises:
         ValueError: if `chunk_size` or `num_keys` is below 1.
@@ -126,16 +130,24 @@ def fold_chunks(
     num_chunks = -(-num_keys // _checks.positive_int("chunk_size", chunk_size))
     chunk = -(-num_keys // num_chunks)
 
-    def fold(carry, begin):
+    def fold(carry, begin, *rows):
         first = jnp.minimum(begin, num_keys - chunk)
-        return one_chunk(carry, first, first + jnp.arange(chunk) >= begin)
+        return one_chunk(carry, first, first + jnp.arange(chunk) >= begin, *rows)
 
     if num_chunks > 1:
         fold = jax.checkpoint(fold)
     begins = chunk * jnp.arange(num_chunks)
     if start is None:
         start, begins = fold(None, jnp.zeros((), int)), begins[1:]
-    return jax.lax.scan(lambda carry, begin: (fold(carry, begin), None), start, begins)[0] if begins.size else start
+    xs = (begins,) if rows is None else (begins, jax.tree.map(lambda x: _runs(x, num_chunks, chunk), rows))
+    return jax.lax.scan(lambda carry, xs: (fold(carry, *xs), None), start, xs)[0] if begins.size else start
+
+
+def _runs(rows, num_chunks, chunk):
+    """`(chunks, chunk, ...)`; of arrays that do not divide into runs a copy."""
+    if num_chunks * chunk > len(rows):
+        rows = jnp.concatenate([rows[: (num_chunks - 1) * chunk], rows[-chunk:]])
+    return rows.reshape(num_chunks, chunk, *rows.shape[1:])
 
 
 def streaming_mean(

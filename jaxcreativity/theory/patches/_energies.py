@@ -8,7 +8,7 @@ k times fewer operations than all k x k windows, and k additions, down both wind
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jaxcreativity.theory.patches._keys import KeyImages
 
 Precision = Literal["tensorfloat32", "bfloat16"]
 """What the entries of patches are rounded to before they are multiplied."""
+
+Pair: TypeAlias = tuple[Array, Array]
 
 MANTISSA_BITS = {"tensorfloat32": 10, "bfloat16": 7}
 
@@ -79,9 +81,7 @@ class Tiles:
         size = _on_device(size)
         num_columns, products = queries.shape[1], _products(queries, keys, height)
         chunk_size = source.chunk_size or max(1, size // products)
-        num_tiles = min(num_columns, -(-products * chunk_size // size))
-        width = -(-num_columns // num_tiles)
-        columns = np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
+        columns = tile_columns(num_columns, min(num_columns, -(-products * chunk_size // size)))
         strips = jnp.transpose(queries.strips(y[None], height)[0][columns], (0, 3, 2, 1))
         strips = strips.reshape(*strips.shape[:2], -1)
         return cls(strips, height, queries, keys, chunk_size, weights, precision)
@@ -97,7 +97,12 @@ class Tiles:
         return self.queries.shape[0] * self.width
 
     def energies(
-        self, images: Float[Array, "n height width c"], penalty: Float[Array, " n"], factor: Float[ArrayLike, ""] = 1.0
+        self,
+        images: Float[Array, "n height width c"],
+        penalty: Float[Array, " n"],
+        factor: Float[ArrayLike, ""] = 1.0,
+        *,
+        whole: bool = False,
     ) -> Callable[[Float[Array, "entries strips"]], Float[Array, "columns h q"]]:
         """Function of one tile: energies of all keys, by column of windows, and the tile's queries.
 
@@ -107,26 +112,48 @@ class Tiles:
             images: a chunk of the source's, centred.
             penalty: what is added to the energies of each.
             factor: what energies are multiplied by.
+            whole: whether `|u|^2` is added.
         """
-        num_rows, (h, w) = self.queries.shape[0], self.keys.shape
         keys = self.keys.strips(images, self.height)
-        num_strips, entries = keys.shape[2:]
-        keys = keys.reshape(-1, entries)
-        weighted = keys if self.weights is None else keys * self.weights[None]
-        norms = jnp.sum(weighted * keys, axis=-1)
-        penalty = factor * jnp.repeat(penalty, w).reshape(-1, 1, 1)
+        weighted = keys if self.weights is None else keys * self.weights.reshape(1, 1, 1, -1)
+        num_rows = self.keys.size[0] - self.height + 1
+        # The penalty by equal parts, so that it is added in the product.
+        norms = jnp.sum(weighted * keys, axis=-1) + penalty[:, None, None] / num_rows
+        weighted, norms = (x.reshape(-1, *x.shape[2:]) for x in (weighted, norms))
 
         def of_tile(strips):
-            products = _energies(weighted, norms, strips, factor, self.precision)
-            products = products.reshape(-1, num_strips, strips.shape[1])
-            # Row i of both windows: i strips further for a key, i times `width` further for a query.
-            of_rows = (
-                products[:, i : i + h, i * self.width : (i + num_rows) * self.width]
-                for i in range(self.keys.size[0] - self.height + 1)
-            )
-            return functools.reduce(jnp.add, of_rows) + penalty
+            # A row (v, |v|^2, 1) a key, a column (-2 u, 1, |u|^2) a query.
+            ones, own = jnp.ones_like(strips[:1]), [norms[..., None]]
+            of_queries = [ones]
+            if whole:
+                own, of_queries = [*own, jnp.ones_like(own[0])], [ones, self.squares(strips)[None]]
+            rows, columns = (weighted, jnp.concatenate(own, axis=-1)), (-2 * strips, jnp.concatenate(of_queries))
+            if self.precision is not None:  # it rounds patches, without the factor
+                return factor * _down_both(rows, columns, num_rows, self.width, self.precision)
+            return _down_both(rows, jax.tree.map(lambda x: factor * x, columns), num_rows, self.width, None)
 
         return of_tile
+
+    def squares(self, strips: Float[Array, "entries strips"]) -> Float[Array, " strips"]:
+        """`|u|^2` of each strip, weighted."""
+        squares = jnp.square(strips)
+        return jnp.sum(squares if self.weights is None else squares * self.weights[:, None], axis=0)
+
+    def query_squares(self) -> Float[Array, "h w"]:
+        """`|u|^2` of every window, weighted."""
+        of_strips = jax.vmap(self.squares)(self.strips)
+        rows = range(self.keys.size[0] - self.height + 1)
+        return self.on_grid(sum(of_strips[:, i * self.width : i * self.width + self.q] for i in rows))
+
+    def off_grid(self, tree):
+        """Arrays `(rows, columns, ...)` of the image's windows as `(tiles, ..., q)`."""
+        columns = tile_columns(self.queries.shape[1], len(self.strips))
+
+        def of_tiles(x):
+            x = jnp.moveaxis(x[:, columns], 1, 0)  # (tiles, rows, width, ...)
+            return jnp.moveaxis(x.reshape(len(x), self.q, *x.shape[3:]), 1, -1)
+
+        return jax.tree.map(of_tiles, tree)
 
     def on_grid(self, tree):
         """Arrays `(tiles, ..., q)` as `(rows, columns, ...)` of the image's windows."""
@@ -147,6 +174,17 @@ def examples_at_once(queries: Windows, keys: Windows, num_images: int) -> int:
     return max(1, _on_device(SMALL) // max(1, _products(queries, keys, 1) * num_images))
 
 
+def tile_columns(num_columns: int, num_tiles: int) -> np.ndarray:
+    """`(tiles, width)` columns of windows of each tile; the last ones are repeated.
+
+    Args:
+        num_columns: columns of windows.
+        num_tiles: tiles.
+    """
+    width = -(-num_columns // num_tiles)
+    return np.minimum(np.arange(num_tiles * width), num_columns - 1).reshape(num_tiles, width)
+
+
 def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision | None) -> Float[Array, "m n"]:
     """Matrix product in full precision, or with `precision` of rounded entries, summed in their own type.
 
@@ -164,20 +202,45 @@ def product(a: Float[Array, "m d"], b: Float[Array, "d n"], precision: Precision
     return jnp.matmul(a, b, precision=precision)
 
 
-def _energies(
-    keys: Float[Array, "keys d"],
-    norms: Float[Array, " keys"],
-    queries: Float[Array, "d q"],
-    factor: Float[ArrayLike, ""],
-    precision: Precision | None,
-) -> Float[Array, "keys q"]:
-    """`factor (|v|^2 - 2 u v)`."""
-    if precision is not None:
-        return factor * (product(keys, -2 * queries, precision) + norms[:, None])
-    # As one product: a row (v, |v|^2) a key, a column factor (-2 u, 1) a query.
-    rows = jnp.concatenate([keys, norms[:, None]], axis=1)
-    columns = factor * jnp.concatenate([-2 * queries, jnp.ones_like(queries[:1])])
-    return product(rows, columns, precision)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _down_both(rows: Pair, columns: Pair, height: int, width: int, precision: Precision | None) -> Array:
+    """Products of all windows, `(n, h, q)`, each some strips one below the other, from products of strips.
+
+    It changes by products of windows, with more operations: the transpose of a sum of slices is slow on CPUs.
+
+    Args:
+        rows: strips of columns of keys, `(n, strips, d)`: entries that `precision` rounds, and others.
+        columns: strips of a tile of queries, `(d, strips)`, by row and then by column; the same of them.
+        height: strips in a window.
+        width: columns of queries.
+        precision: as for `product`.
+    """
+    h, q = rows[0].shape[1] - height + 1, columns[0].shape[1] - (height - 1) * width
+    products = _of_pairs(rows, columns, precision)
+    # Row i of both windows: i strips further for a key, i times `width` further for a query.
+    return functools.reduce(jnp.add, (products[:, i : i + h, i * width : i * width + q] for i in range(height)))
+
+
+@_down_both.defjvp
+def _(height, width, precision, primals, tangents):
+    h, q = primals[0][0].shape[1] - height + 1, primals[1][0].shape[1] - (height - 1) * width
+
+    def of_windows(rows, columns):
+        rows = (jnp.concatenate([x[:, i : i + h] for i in range(height)], axis=2) for x in rows)
+        columns = (jnp.concatenate([x[:, i * width : i * width + q] for i in range(height)]) for x in columns)
+        return _of_pairs(tuple(rows), tuple(columns), precision)
+
+    return _down_both(*primals, height, width, precision), jax.jvp(of_windows, primals, tangents)[1]
+
+
+def _of_pairs(rows, columns, precision):
+    n, h, _ = rows[0].shape
+    rows = tuple(x.reshape(n * h, -1) for x in rows)
+    if precision is None:  # one product
+        out = product(jnp.concatenate(rows, axis=1), jnp.concatenate(columns), None)
+    else:
+        out = product(rows[0], columns[0], precision) + product(rows[1], columns[1], None)
+    return out.reshape(n, h, -1)
 
 
 def _products(queries, keys, height) -> int:

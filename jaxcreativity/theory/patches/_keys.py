@@ -23,6 +23,8 @@ class KeyImages:
         log_weights: logarithm of how much they count, or `None` for all the same.
         chunk_size: images held at once; need not divide their number. By default as many as suit the caller.
         turned: whether rows and columns are exchanged.
+        in_runs: whether a scan is handed images in runs, of which a gradient is quick, instead of picking them; copied
+            if their number cannot be divided into such runs.
     """
 
     data: Float[Array, "n height width c"]
@@ -31,6 +33,7 @@ class KeyImages:
     log_weights: Float[Array, " n"] | None = None
     chunk_size: int | None = _pytree.static(default=None)
     turned: bool = _pytree.static(default=False)
+    in_runs: bool = _pytree.static(default=False)
 
     def transposed(self) -> "KeyImages":
         """The same images, rows and columns exchanged."""
@@ -41,7 +44,9 @@ class KeyImages:
         weighted = jnp.zeros((), self.mean.dtype) if self.log_weights is None else -temperature * self.log_weights
         return jnp.where(self.valid, weighted, streaming.MASKED)
 
-    def scan(self, one_chunk: Callable, carry: Any, temperature: Float[Array, ""], chunk_size: int) -> Any:
+    def scan(
+        self, one_chunk: Callable, carry: Any, temperature: Float[Array, ""], chunk_size: int, rows: Any = None
+    ) -> Any:
         """Fold `one_chunk(carry, images, penalty, first) -> carry` over chunks of centred images.
 
         Args:
@@ -49,17 +54,20 @@ class KeyImages:
             carry: what the first chunk is given.
             temperature: `2 sigma^2`.
             chunk_size: images in a chunk, at most, if this source does not say.
+            rows: arrays of one entry an image, whose entries of a chunk `one_chunk` is given as a last argument.
         """
         n = self.data.shape[0]
         penalty = self.penalty(temperature)
 
-        def fold(carry, first, is_new):
+        def fold(carry, first, is_new, rows):
             # Indexed, not sliced: a slice would be taken again wherever it is used.
-            chosen = first + jnp.arange(is_new.size)
-            new = jnp.where(is_new, penalty[chosen], streaming.MASKED)
-            return one_chunk(carry, self.centred(self.data[chosen]), new, first)
+            chosen, (own, others) = first + jnp.arange(is_new.size), rows
+            images, penalties = own or (self.data[chosen], penalty[chosen])
+            new = jnp.where(is_new, penalties, streaming.MASKED)
+            return one_chunk(carry, self.centred(images), new, first, *(() if others is None else (others,)))
 
-        return streaming.fold_chunks(fold, n, self.chunk_size or chunk_size, carry)
+        own = (self.data, penalty) if self.in_runs else None
+        return streaming.fold_chunks(fold, n, self.chunk_size or chunk_size, carry, (own, rows))
 
     def centred(self, images: Array) -> Array:
         """Some of the images, less the mean."""

@@ -8,14 +8,18 @@ Energies come from products (`_energies`), whose rounding, about eps |v|^2, is d
 the leading keys are computed again by differences. Keys come in blocks (one column of windows of one image). The blocks
 with the smallest minima are kept apart, each with its partial sums; at the end their energies are recomputed. Every key
 is counted exactly once: the same sum, only more precisely.
+
+A posterior says what normalises it, so that its derivatives (`_changes`) need one more run over the keys and no other.
 """
 
-import functools
+import dataclasses
 import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 from jaxcreativity import _pytree
 from jaxcreativity._numerics import batching, streaming
@@ -44,7 +48,58 @@ class Nearest:
     column: Int[Array, "*q"]
 
 
-def patch_means(
+class Posterior(NamedTuple):
+    """Means over all keys, and what their derivatives need.
+
+    Attributes:
+        mean: of every window of `y`.
+        free_energy: `-T log sum_j exp(-E_j / T)` over the keys outside the blocks kept apart.
+        kept: those blocks, numbered by image and then by column; -1 for none.
+    """
+
+    mean: Float[Array, "h w c"]
+    free_energy: Float[Array, "h w"]
+    kept: Int[Array, "h w kept"]
+
+
+def posterior(
+    y: Float[Array, "height width c"],
+    queries: Windows,
+    keys: Windows,
+    source: KeyImages,
+    temperature: Float[Array, ""],
+    *,
+    is_cold: Bool[ArrayLike, ""] | None = None,
+    precision: Precision | None = None,
+) -> Posterior:
+    """Posterior of every window of `y` over all keys.
+
+    Args:
+        y: image, less the source's mean.
+        queries: its windows, of the size of the keys.
+        keys: windows of the training images.
+        source: training images.
+        temperature: `2 sigma^2`.
+        is_cold: whether rounding could show, for one example at a time: elsewhere leading keys are not recomputed, in
+            half the time. By default they are.
+        precision: what entries are rounded to before they are multiplied.
+    """
+    options = {"queries": queries, "keys": keys, "source": source, "precision": precision}
+
+    def refined(y, temperature):
+        return refined_posterior(y, temperature=temperature, **options)[0]
+
+    if is_cold is None:
+        return refined(y, temperature)
+
+    quick = lambda y, temperature: quick_posterior(y, temperature=temperature, **options)  # noqa: E731
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(quick, y, temperature))
+
+    found, is_right = jax.lax.cond(is_cold, lambda *_: nothing, quick, y, temperature)
+    return jax.lax.cond(is_right, lambda *_: found, refined, y, temperature)
+
+
+def coarse_posterior(
     y: Float[Array, "height width c"],
     queries: Windows,
     keys: Windows,
@@ -52,9 +107,8 @@ def patch_means(
     temperature: Float[Array, ""],
     *,
     weights: Float[Array, " d"] | None = None,
-    precision: Precision | None = None,
-) -> Float[Array, "h w c"]:
-    """Posterior means of every window of `y` over all keys.
+) -> Posterior:
+    """As `posterior`, of expanded squares alone.
 
     Args:
         y: image, less the source's mean.
@@ -63,13 +117,15 @@ def patch_means(
         source: training images.
         temperature: `2 sigma^2`.
         weights: what the squared difference of every entry of a window is multiplied by; 1 by default.
-        precision: what entries are rounded to before they are multiplied.
     """
-    tiles = Tiles.of(y, queries, keys, source, height=keys.size[0], size=LARGE, weights=weights, precision=precision)
-    return _stream(tiles, source, temperature, 0)[0].mean
+    height = 1 if weights is None else keys.size[0]
+    tiles = Tiles.of(y, queries, keys, source, height=height, size=LARGE, weights=weights)
+    rest, _ = _stream(tiles, source, temperature, 0)
+    none = jnp.full((*queries.shape, 1), -1)  # not empty: JAX cannot map over batches of empty arrays
+    return Posterior(rest.mean, _free_energy(rest, temperature), none)
 
 
-def quick_patch_means(
+def quick_posterior(
     y: Float[Array, "height width c"],
     queries: Windows,
     keys: Windows,
@@ -77,12 +133,11 @@ def quick_patch_means(
     temperature: Float[Array, ""],
     *,
     precision: Precision | None = None,
-) -> Float[Array, "h w c"]:
-    """As `patch_means`, but quick where the temperature is not small; not meant to be differentiated or batched.
+) -> tuple[Posterior, Array]:
+    """As `posterior`, but quick where the temperature is not small, and whether it is right.
 
-    Energies are summed from strips. Weights are not relative to the smallest energy of each chunk, which takes two more
-    passes, but to the smallest in the first image that counts. Should another be so much smaller that its weight
-    overflows, `patch_means` are returned: a branch on the values of `y`.
+    Weights are not relative to the smallest energy of each chunk, which takes two more passes, but to the smallest in
+    the first image that counts. Should another be so much smaller that its weight overflows, the result is not right.
 
     Args:
         y: image, less the source's mean.
@@ -110,26 +165,26 @@ def quick_patch_means(
         return jax.lax.map(one_tile, (tiles.strips, reference, carry))
 
     start = jnp.zeros((len(reference), y.shape[2] + 1, tiles.q), y.dtype)
-    sums = tiles.on_grid(source.scan(one_chunk, start, temperature, tiles.chunk_size))
+    sums, reference = tiles.on_grid((source.scan(one_chunk, start, temperature, tiles.chunk_size), reference))
     total = sums[..., -1]
     is_right = jnp.all((total > 1e-20) & (total < 1e30))  # `exp2` stops at about 1e-38 and 1e38
-    exactly = functools.partial(patch_means, queries=queries, keys=keys, source=source, precision=precision)
-    return jax.lax.cond(
-        is_right, lambda y, t: sums[..., :-1] / total[..., None], lambda y, t: exactly(y, temperature=t), y, temperature
-    )
+    free_energy = tiles.query_squares() + temperature * (math.log(2) * reference - jnp.log(total))
+    none = jnp.full((*total.shape, NUM_KEPT), -1)
+    return Posterior(sums[..., :-1] / total[..., None], free_energy, none), is_right
 
 
-def refined_patch_means(
+def refined_posterior(
     y: Float[Array, "height width c"],
     queries: Windows,
     keys: Windows,
     source: KeyImages,
     temperature: Float[Array, ""],
     *,
-    in_strips: bool = True,
     precision: Precision | None = None,
-) -> tuple[streaming.Partial, Nearest]:
-    """As `patch_means`, the `NUM_KEPT` leading blocks of each query by differences: partial sums, and nearest keys.
+) -> tuple[Posterior, Float[Array, "h w"], Nearest]:
+    """The posterior, the `NUM_KEPT` leading blocks of each query by differences; sums of weights, and nearest keys.
+
+    Weights are relative to the smallest energy.
 
     Args:
         y: image, less the source's mean.
@@ -137,21 +192,26 @@ def refined_patch_means(
         keys: windows of the training images.
         source: training images.
         temperature: `2 sigma^2`.
-        in_strips: whether energies are summed from strips: quicker, but not when differentiated in reverse.
         precision: what entries are rounded to before they are multiplied.
     """
-    height = 1 if in_strips else keys.size[0]
-    tiles = Tiles.of(y, queries, keys, source, height=height, size=LARGE, precision=precision)
-    rest, kept = _stream(tiles, source, temperature, NUM_KEPT)
-    patches = queries.cut(y[None])[0]
-    squares = jnp.sum(jnp.square(patches), axis=-1)
-    rest = streaming.Partial(rest.min_energy + squares, rest.weighted_sum, rest.weight)
-    part, nearest = _recompute(patches, keys, source, temperature, kept)
-    return streaming.merge(rest, part, temperature), nearest
+    tiles = Tiles.of(y, queries, keys, source, height=1, size=LARGE, precision=precision)
+    rest, blocks = _stream(tiles, source, temperature, NUM_KEPT)
+    # An image that was masked, and a place that was never filled, do not count.
+    counts = blocks.min_energy < streaming.MASKED / 2
+    kept = jnp.where(counts, blocks.image * keys.shape[1] + blocks.column, -1)
+    part, nearest = _recompute(queries.cut(y[None])[0], kept, keys, source, temperature)
+    whole = streaming.merge(rest, part, temperature)
+    return Posterior(whole.mean, _free_energy(rest, temperature), kept), whole.weight, nearest
+
+
+def _free_energy(part, temperature):
+    is_empty = part.weight == 0
+    log_weight = jnp.log(jnp.where(is_empty, 1, part.weight))
+    return jnp.where(is_empty, streaming.MASKED, part.min_energy - temperature * log_weight)
 
 
 def _stream(tiles, source, temperature, num_kept) -> tuple[streaming.Partial, Blocks]:
-    """Sums over the keys outside the kept blocks, with energies less |u|^2, and the kept blocks; both `(h, w, ...)`."""
+    """Sums over the keys outside the kept blocks, and the kept blocks, with energies less |u|^2; `(h, w, ...)`."""
     keys, channels, dtype = tiles.keys, source.data.shape[-1], tiles.strips.dtype
 
     def one_chunk(carry, images, penalty, first):
@@ -178,28 +238,63 @@ def _stream(tiles, source, temperature, num_kept) -> tuple[streaming.Partial, Bl
     start = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(tiles.strips), *x.shape)), start)
     rest, kept = source.scan(one_chunk, start, temperature, tiles.chunk_size)
     rest = streaming.Partial(rest.min_energy, jnp.swapaxes(rest.weighted_sum, -1, -2), rest.weight)
-    return tiles.on_grid(rest), tiles.on_grid(kept)
+    rest, kept = tiles.on_grid((rest, kept))
+    return dataclasses.replace(rest, min_energy=rest.min_energy + tiles.query_squares()), kept
 
 
-def _recompute(patches, keys, source, temperature, kept) -> tuple[streaming.Partial, Nearest]:
+def over_queries(function: Callable[[Any], Any], inputs: Any, numbers: int) -> Any:
+    """`function` of every query, as many at once as stay within the cache.
+
+    Args:
+        function: of one query's inputs.
+        inputs: arrays `(h, w, ...)`.
+        numbers: that it holds.
+    """
+    shape = jax.tree.leaves(inputs)[0].shape[:2]
+    inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs)
+    batch_size = batching.largest_divisor(math.prod(shape), 2**21 // numbers)
+    out = jax.lax.map(function, inputs, batch_size=batch_size)
+    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+
+
+def keys_of_blocks(
+    query: Float[Array, " d"],
+    kept: Int[Array, " kept"],
+    keys: Windows,
+    source: KeyImages,
+    penalty: Float[Array, " n"],
+) -> tuple[Float[Array, " keys"], Float[Array, "keys c"]]:
+    """Energies, by differences, and own pixels of the keys of some blocks.
+
+    Args:
+        query: a window.
+        kept: numbers of the blocks; the keys of -1 are `streaming.MASKED`.
+        keys: windows of the training images.
+        source: training images.
+        penalty: what is added to the energies of each of them.
+    """
+    image, column = jnp.divmod(jnp.maximum(kept, 0), keys.shape[1])
+    windows, centres = jax.vmap(keys.cut_column)(source.centred(source.data[image]), column)
+    energies = jnp.sum(jnp.square(windows - query.reshape(1, 1, -1)), axis=-1) + penalty[image][:, None]
+    energies = jnp.where((kept >= 0)[:, None], energies, streaming.MASKED)
+    return energies.ravel(), centres.reshape(-1, centres.shape[-1])
+
+
+def numbers_of_blocks(keys: Windows, source: KeyImages) -> int:
+    """Numbers that `keys_of_blocks` holds."""
+    window = keys.size[0] * keys.size[1] * source.data.shape[-1]
+    return NUM_KEPT * max(keys.shape[0] * window, source.data[0].size)
+
+
+def _recompute(patches, kept, keys, source, temperature) -> tuple[streaming.Partial, Nearest]:
     """Partial sums of the kept blocks, by differences, and the nearest key in them; all `(h, w, ...)`."""
-    num_kept, h = kept.image.shape[-1], keys.shape[0]
-    penalty = source.penalty(temperature)
+    penalty, h = source.penalty(temperature), keys.shape[0]
 
     def one_query(inputs):
-        query, image, column, counts = inputs
-        windows, centres = jax.vmap(keys.cut_column)(source.centred(source.data[image]), column)
-        energies = jnp.sum(jnp.square(windows - query.reshape(1, 1, -1)), axis=-1) + penalty[image][:, None]
-        energies = jnp.where(counts[:, None], energies, streaming.MASKED).reshape(-1)
+        query, kept = inputs
+        energies, centres = keys_of_blocks(query, kept, keys, source, penalty)
         nearest = jnp.argmin(energies)
-        part = streaming.partial(energies, centres.reshape(num_kept * h, -1), temperature)
-        return part, Nearest(image[nearest // h], nearest % h, column[nearest // h])
+        image, column = jnp.divmod(jnp.maximum(kept[nearest // h], 0), keys.shape[1])
+        return streaming.partial(energies, centres, temperature), Nearest(image, nearest % h, column)
 
-    # An image that was masked, and a place that was never filled, do not count.
-    inputs = patches, kept.image, kept.column, kept.min_energy < streaming.MASKED / 2
-    shape, d = patches.shape[:2], patches.shape[2]
-    inputs = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs)
-    most = 2**21 // (num_kept * max(h * d, source.data[0].size))
-    batch_size = batching.largest_divisor(len(inputs[0]), most)
-    out = jax.lax.map(one_query, inputs, batch_size=batch_size)
-    return jax.tree.map(lambda x: x.reshape(*shape, *x.shape[1:]), out)
+    return over_queries(one_query, (patches, kept), numbers_of_blocks(keys, source))

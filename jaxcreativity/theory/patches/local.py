@@ -10,14 +10,16 @@ from jaxtyping import Array, ArrayLike, Float, Integer
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming, windows
+from jaxcreativity._numerics.changes import change
 from jaxcreativity._numerics.windows import Windows
 from jaxcreativity.denoiser import NoiseLevel
 from jaxcreativity.theory.patches._border import border_means
+from jaxcreativity.theory.patches._changes import Moves, posterior_change
 from jaxcreativity.theory.patches._energies import MANTISSA_BITS, Precision, examples_at_once
 from jaxcreativity.theory.patches._geometry import Boundary, check_window, queries_and_keys
 from jaxcreativity.theory.patches._keys import KeyImages, checked_choice
 from jaxcreativity.theory.patches._pixels import Extents, in_small_groups, local_means
-from jaxcreativity.theory.patches._posterior import patch_means, quick_patch_means, refined_patch_means
+from jaxcreativity.theory.patches._posterior import posterior
 
 
 @_pytree.dataclass
@@ -118,13 +120,16 @@ class LocalDenoiser:
         """
         y = _checks.example("y", y, self.data.shape[1:])
         sigma = _checks.noise_level(sigma)
-        if self.equivariant:
-            one = functools.partial(LocalDenoiser._equivariant, alone=True)
-            together = functools.partial(LocalDenoiser._equivariant, alone=False)
-            grouped = batching.in_groups(one, together, examples_at_once(*self.queries_and_keys(), len(self.data)))
-        else:
-            grouped = in_small_groups(LocalDenoiser._by_position)
-        return grouped(self, y, jnp.asarray(sigma, y.dtype))
+        sigma = jnp.asarray(sigma, y.dtype)
+        if not self.equivariant:
+            return in_small_groups(LocalDenoiser._by_position)(self, y, sigma)
+        estimate = batching.in_groups(
+            functools.partial(LocalDenoiser._equivariant, alone=True),
+            functools.partial(LocalDenoiser._equivariant, alone=False),
+            examples_at_once(*self.queries_and_keys(), len(self.data)),
+            LocalDenoiser._equivariant_change,
+        )
+        return estimate(self, y, sigma)[0]
 
     def _by_position(self, y, sigma, at_once):
         source = self.source(y.dtype)
@@ -135,22 +140,53 @@ class LocalDenoiser:
         return mean + source.mean.reshape(1, 1, -1)
 
     def _equivariant(self, y, sigma, alone):
+        """The estimate, and the posterior over windows that the border does not break, if there are any."""
         source = self.source(y.dtype)
         u, temperature = source.centred(y), streaming.as_temperature(sigma, y.dtype)
         is_broken = self.boundary == "broken"
         mean = border_means(u, source, temperature, self.patch_size) if is_broken else jnp.zeros_like(u)
         queries, keys = self.queries_and_keys()
+        found = None
         if all(queries.shape):
-            options = {"queries": queries, "keys": keys, "source": source, "precision": self.precision}
-            coarse_means = quick_patch_means if alone else patch_means
-            coarse = lambda u, t: coarse_means(u, temperature=t, **options)  # noqa: E731
-            fine = lambda u, t: refined_patch_means(u, temperature=t, in_strips=alone, **options)[0].mean  # noqa: E731
             # Refined from where the rounding of expanded squares, about eps |patch|^2, is 1e-5 of the temperature in
             # float32 and 1e-11 in float64 (of patches rounded to TF32 it is 1e-2, to bfloat16 3e-2).
             eps = jnp.finfo(y.dtype).eps if self.precision is None else 2.0 ** -MANTISSA_BITS[self.precision]
-            patch_mean = jax.lax.cond(temperature < eps**0.3 * self._spread(y.dtype), fine, coarse, u, temperature)
-            mean = mean.at[queries.region].set(patch_mean)
-        return mean + source.mean.reshape(1, 1, -1)
+            is_cold = temperature < eps**0.3 * self._spread(y.dtype) if alone else None
+            found = posterior(u, queries, keys, source, temperature, is_cold=is_cold, precision=self.precision)
+            mean = mean.at[queries.region].set(found.mean)
+        return mean + source.mean.reshape(1, 1, -1), found
+
+    @staticmethod
+    def _equivariant_change(args, out, tangents):
+        """The change of `_equivariant`, linear in the tangents; `None` is no change."""
+        (self, y, sigma), (self_moves, y_moves, sigma_moves) = args, tangents
+        in_runs = self_moves.data is not None
+
+        def source_of(data, weights):
+            source = dataclasses.replace(self, data=data, weights=weights).source(y.dtype)
+            return dataclasses.replace(source, in_runs=in_runs)
+
+        as_temperature = functools.partial(streaming.as_temperature, dtype=y.dtype)
+        source, temperature = source_of(self.data, self.weights), as_temperature(sigma)
+        temperature_moves = change(as_temperature, (sigma,), (sigma_moves,))
+        u, mean, found = source.centred(y), jnp.zeros_like(y), None
+        if self.boundary == "broken":
+            border = lambda data, weights, u, t: border_means(u, source_of(data, weights), t, self.patch_size)  # noqa: E731
+            moves = self_moves.data, self_moves.weights, y_moves, temperature_moves
+            mean = change(border, (self.data, self.weights, u, temperature), moves)
+        queries, keys = self.queries_and_keys()
+        if all(queries.shape):
+            penalty = None
+            if self.weights is not None:
+                penalty = change(
+                    lambda weights, temperature: source_of(self.data, weights).penalty(temperature),
+                    (self.weights, temperature),
+                    (self_moves.weights, temperature_moves),
+                )
+            moves = Moves(y_moves, self_moves.data, penalty, temperature_moves)
+            found = posterior_change(moves, out[1], u, queries, keys, source, temperature, precision=self.precision)
+            mean = mean.at[queries.region].set(found.mean)
+        return mean, found
 
     def source(self, dtype) -> KeyImages:
         """The images that count, centred and compared in this type."""
@@ -176,5 +212,12 @@ class LocalDenoiser:
     def _spread(self, dtype) -> Array:
         """Scale of the energies: `|v|^2` of an average patch v, less the mean of all pixels."""
         data = jax.lax.stop_gradient(self.data)
-        variance = jnp.mean(jnp.square(data - jnp.mean(data, axis=(0, 1, 2), keepdims=True)))
+        mean = jnp.mean(data, axis=(0, 1, 2), keepdims=True)
+
+        def add(total, first, is_new):  # some at a time: all differences would be as large as the data
+            squares = jnp.sum(jnp.square(data[first + jnp.arange(is_new.size)] - mean), axis=(1, 2, 3))
+            return total + jnp.sum(squares * is_new)
+
+        chunk_size = streaming.default_chunk_size(data[0].size)
+        variance = streaming.fold_chunks(add, len(data), chunk_size, jnp.zeros((), data.dtype)) / data.size
         return (variance * self.patch_size**2 * self.data.shape[3]).astype(dtype)

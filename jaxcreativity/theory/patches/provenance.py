@@ -6,7 +6,7 @@ from jaxtyping import Array, ArrayLike, Float, Int
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity.denoiser import NoiseLevel
-from jaxcreativity.theory.patches._posterior import refined_patch_means
+from jaxcreativity.theory.patches._posterior import refined_posterior
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
 
@@ -69,8 +69,8 @@ def _provenance(denoiser, y, sigma):
 
     def log_weight(inverse):
         # Relative to the smallest energy, which has no derivative: -d/d(1/T) of this is the mean energy above it.
-        part, nearest = refined_patch_means(source.centred(y), queries, keys, source, 1 / inverse)
-        return jnp.log(part.weight), nearest
+        _, weight, nearest = refined_posterior(source.centred(y), queries, keys, source, 1 / inverse)
+        return jnp.log(weight), nearest
 
     inverse = 1 / (2 * jnp.square(jnp.asarray(sigma, y.dtype)))
     value, slope, nearest = jax.jvp(log_weight, (inverse,), (jnp.ones_like(inverse),), has_aux=True)

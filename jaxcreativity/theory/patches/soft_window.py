@@ -7,16 +7,21 @@ The energy of query pixel q and source pixel q' is a weighted sum over offsets,
 with a length l(sigma), in pixels, in place of the hard windows of `LocalDenoiser` (weights 1 inside, 0 outside).
 """
 
+import dataclasses
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from jaxcreativity import _checks, _pytree
 from jaxcreativity._numerics import batching, streaming
+from jaxcreativity._numerics.changes import change
 from jaxcreativity.denoiser import NoiseLevel
+from jaxcreativity.theory.patches._changes import Moves, posterior_change
 from jaxcreativity.theory.patches._energies import examples_at_once
 from jaxcreativity.theory.patches._pixels import Extents, in_small_groups, local_means
-from jaxcreativity.theory.patches._posterior import patch_means
+from jaxcreativity.theory.patches._posterior import coarse_posterior
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
 
@@ -81,32 +86,59 @@ class SoftWindowDenoiser:
         """
         y = _checks.example("y", y, self.data.shape[1:])
         sigma = _checks.noise_level(sigma)
-        if self.equivariant:
-            size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
-            grouped = batching.in_groups(SoftWindowDenoiser._mean, SoftWindowDenoiser._mean, size)
-        else:
-            grouped = in_small_groups(SoftWindowDenoiser._mean)
-        return grouped(self, y, jnp.asarray(sigma, y.dtype))
+        sigma = jnp.asarray(sigma, y.dtype)
+        if not self.equivariant:
+            return in_small_groups(SoftWindowDenoiser._by_position)(self, y, sigma)
+        size = examples_at_once(*self._hard().queries_and_keys(), len(self.data))
+        one, derivative = SoftWindowDenoiser._equivariant, SoftWindowDenoiser._equivariant_change
+        return batching.in_groups(one, one, size, derivative)(self, y, sigma)[0]
 
-    def _mean(self, y, sigma, at_once=1):
+    def _by_position(self, y, sigma, at_once):
+        source, length = self._hard().source(y.dtype), self.length(sigma).astype(y.dtype)
+        offsets = (jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype) for n in y.shape[:2])
+        extents = Extents(*(_weight(offset, length) for offset in offsets))
+        temperature = streaming.as_temperature(sigma, y.dtype)
+        mean = local_means(source.centred(y), source, temperature, extents, at_once=at_once)
+        return mean + source.mean.reshape(1, 1, -1)
+
+    def _equivariant(self, y, sigma):
+        """The estimate, and the posterior that it is the mean of."""
+        hard = self._hard()
+        source, temperature = hard.source(y.dtype), streaming.as_temperature(sigma, y.dtype)
+        weights = self._weights(sigma, y.dtype)
+        found = coarse_posterior(source.centred(y), *hard.queries_and_keys(), source, temperature, weights=weights)
+        return found.mean + source.mean.reshape(1, 1, -1), found
+
+    @staticmethod
+    def _equivariant_change(args, out, tangents):
+        """The change of `_equivariant`, linear in the tangents; `None` is no change."""
+        (self, y, sigma), (self_moves, y_moves, sigma_moves) = args, tangents
+
+        def weights(log_lengths, sigmas, sigma):
+            return dataclasses.replace(self, log_lengths=log_lengths, sigmas=sigmas)._weights(sigma, y.dtype)
+
+        as_temperature = functools.partial(streaming.as_temperature, dtype=y.dtype)
+        lengths, lengths_move = (self.log_lengths, self.sigmas, sigma), (self_moves.log_lengths, self_moves.sigmas)
+        moves = Moves(
+            y_moves,
+            self_moves.data,
+            None,
+            change(as_temperature, (sigma,), (sigma_moves,)),
+            change(weights, lengths, (*lengths_move, sigma_moves)),
+        )
         hard = self._hard()
         source = hard.source(y.dtype)
-        u = source.centred(y)
-        temperature = streaming.as_temperature(sigma, y.dtype)
-        length = self.length(sigma).astype(y.dtype)
-        weight = lambda offset: jnp.exp(-0.5 * jnp.square(offset / length))  # noqa: E731
-        if not self.equivariant:
-            bands = (weight(jnp.asarray(np.subtract.outer(np.arange(n), np.arange(n)), y.dtype)) for n in u.shape[:2])
-            mean = local_means(u, source, temperature, Extents(*bands), at_once=at_once)
-        else:
-            queries, keys = hard.queries_and_keys()
-            rows, columns = (
-                weight(jnp.arange(size, dtype=y.dtype) - centre)
-                for size, centre in zip(keys.size, keys.centre, strict=True)
-            )
-            weights = jnp.repeat(jnp.outer(rows, columns).ravel(), u.shape[2])
-            mean = patch_means(u, queries, keys, source, temperature, weights=weights)
-        return mean + source.mean.reshape(1, 1, -1)
+        at = source.centred(y), *hard.queries_and_keys(), source, as_temperature(sigma)
+        found = posterior_change(moves, out[1], *at, weights=weights(*lengths))
+        return found.mean, found
+
+    def _weights(self, sigma, dtype):
+        """Of the entries of a window."""
+        _, keys = self._hard().queries_and_keys()
+        length = self.length(sigma).astype(dtype)
+        sides = zip(keys.size, keys.centre, strict=True)
+        rows, columns = (_weight(jnp.arange(size, dtype=dtype) - centre, length) for size, centre in sides)
+        return jnp.repeat(jnp.outer(rows, columns).ravel(), self.data.shape[-1])
 
     def _hard(self) -> LocalDenoiser:
         boundary = "circular" if self.equivariant else "zero"
@@ -114,3 +146,7 @@ class SoftWindowDenoiser:
         return LocalDenoiser(
             self.data, size, equivariant=self.equivariant, boundary=boundary, chunk_size=self.chunk_size
         )
+
+
+def _weight(offset, length):
+    return jnp.exp(-0.5 * jnp.square(offset / length))

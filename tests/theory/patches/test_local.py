@@ -108,21 +108,33 @@ def test_minimum_over_keys_misses_none(num):
     np.testing.assert_array_equal(_blocks.min_over_keys(energies), -1)
 
 
-def test_quick_means_fall_back_where_weights_overflow(digits, monkeypatch):
+def posteriors(x, k):
+    """Of an image less the mean of x: the quick posterior and whether it is right, one of all keys, the one chosen."""
+    denoiser = LocalDenoiser(x, k, **MODES["ELS-interior"])
+    at = {
+        "queries": (windows := denoiser.queries_and_keys())[0],
+        "keys": windows[1],
+        "source": denoiser.source(x.dtype),
+    }
+    quick = jax.jit(lambda y, t: _posterior.quick_posterior(y, temperature=t, **at))
+    exact = jax.jit(lambda y, t: _posterior.coarse_posterior(y, temperature=t, **at))
+    chosen = jax.jit(lambda y, t: _posterior.posterior(y, temperature=t, is_cold=False, **at))
+    return at["source"].centred, quick, exact, chosen
+
+
+def test_quick_means_fall_back_where_weights_overflow(digits):
     """The first image is far from `y`, another near: relative to the first its weights are beyond float32."""
     x = np.concatenate([np.full((1, 8, 8, 1), 4.0), digits[:5]]).astype(np.float32)
-    denoiser = LocalDenoiser(x, 3, **MODES["ELS-interior"])
-    queries, keys = denoiser.queries_and_keys()
-    source = denoiser.source(np.float32)
-    quick = jax.jit(lambda y, t: _posterior.quick_patch_means(y, queries, keys, source, t))
-    exact = jax.jit(lambda y, t: _posterior.patch_means(y, queries, keys, source, t))
-    u = source.centred(jnp.asarray(x[2]))
-    for temperature in np.float32([1.0, 30.0]):  # the largest exponents are 225 and 8
-        np.testing.assert_allclose(quick(u, temperature), exact(u, temperature), atol=1e-5)
-    monkeypatch.setattr(_posterior, "patch_means", lambda y, temperature, **_: jnp.full((8, 8, 1), jnp.inf, y.dtype))
-    jax.clear_caches()
-    assert np.isinf(quick(u, np.float32(1.0))).all()
-    assert np.isfinite(quick(u, np.float32(30.0))).all()
+    centred, quick, exact, chosen = posteriors(x, 3)
+    u = centred(jnp.asarray(x[2]))
+    for temperature, expected in ((np.float32(1.0), False), (np.float32(30.0), True)):  # exponents up to 225 and 8
+        found, is_right = quick(u, temperature)
+        assert bool(is_right) == expected
+        assert (chosen(u, temperature).kept >= 0).any() != expected
+        wanted = exact(u, temperature)
+        np.testing.assert_allclose(chosen(u, temperature).mean, wanted.mean, atol=1e-5)
+        if expected:
+            np.testing.assert_allclose(found.free_energy, wanted.free_energy, atol=1e-4)
 
 
 def test_quick_means_fall_back_where_weights_underflow(digits):
@@ -144,7 +156,8 @@ def test_float32_at_small_sigma(real_dataset, monkeypatch, k, refined):
     x = real_images("cifar10", 20, 26, 26).astype(np.float32)
     x[1::2] = 0.8 * x[::2] + 0.2 * x[[2, 4, 6, 8, 10, 12, 14, 16, 18, 0]]  # two of a kind
     if not refined:
-        monkeypatch.setattr(LocalDenoiser, "_spread", lambda self, dtype: jnp.zeros((), dtype))
+        coarse = lambda *args, is_cold, precision: _posterior.coarse_posterior(*args)  # noqa: E731
+        monkeypatch.setattr("jaxcreativity.theory.patches.local.posterior", coarse)
     compute = jax.jit(lambda y: LocalDenoiser(x, k, **mode)(y, sigma))
     pixels = [(i, j) for i in range(9, 17, 2) for j in range(9, 17, 2)]
     errors = []
@@ -339,15 +352,13 @@ def test_gradient_of_a_batch_where_quick_weights_overflow(digits):
     assert np.sum(gradient(ys.astype(np.float32)) * direction) == pytest.approx(expected, abs=1e-5)
 
 
-def test_quick_means_of_colours(monkeypatch):
+def test_quick_means_of_colours():
     x = np.random.default_rng(0).normal(size=(6, 8, 8, 3)).astype(np.float32)
-    denoiser = LocalDenoiser(x, 3, **MODES["ELS-interior"])
-    queries, keys = denoiser.queries_and_keys()
-    source = denoiser.source(np.float32)
-    u, temperature = source.centred(jnp.asarray(x[0])), jnp.float32(30.0)
-    exact = _posterior.patch_means(u, queries, keys, source, temperature)
-    monkeypatch.setattr(_posterior, "patch_means", lambda y, temperature, **_: jnp.full(y.shape, jnp.inf, y.dtype))
-    np.testing.assert_allclose(_posterior.quick_patch_means(u, queries, keys, source, temperature), exact, atol=1e-5)
+    centred, quick, exact, _ = posteriors(x, 3)
+    u, temperature = centred(jnp.asarray(x[0])), jnp.float32(30.0)
+    found, is_right = quick(u, temperature)
+    assert is_right
+    np.testing.assert_allclose(found.mean, exact(u, temperature).mean, atol=1e-5)
 
 
 def test_masked_images_do_not_count_at_small_sigma(digits):
@@ -432,7 +443,7 @@ def test_does_not_depend_on_tiles(digits, monkeypatch, mode, size):
     y = noisy(x[0], 0.4)
     results = lambda: [apply(LocalDenoiser(x, 3, **mode), y, sigma) for sigma in (1.0, 1e-3)]  # noqa: E731
     expected = results()
-    for name in ("SMALL", "LARGE"):
-        monkeypatch.setattr(f"jaxcreativity.theory.patches._posterior.{name}", size)
+    for name in ("_posterior.SMALL", "_posterior.LARGE", "_changes.SMALL"):
+        monkeypatch.setattr(f"jaxcreativity.theory.patches.{name}", size)
     jax.clear_caches()
     np.testing.assert_allclose(results(), expected, atol=1e-12)
