@@ -28,7 +28,7 @@ class Indexed(Recorded):
     boundary: patches.Boundary = "interior"
     levels: tuple[tuple[int, float], ...] = ((3, 0.157), (5, 0.505), (9, 1.355))
     """Patch size and noise level: CIFAR-10's published ones at t = 0.1, 0.3 and 0.6."""
-    budgets: tuple[tuple[int, int], ...] = ((600, 2048), (600, 8192))
+    budgets: tuple[tuple[int, int], ...] = ((600, 256), (600, 1024))
     """`num_head` and `num_tail`."""
     seeds: int = 8
     """Images in a batch of the indexed form."""

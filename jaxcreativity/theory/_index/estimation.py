@@ -72,6 +72,12 @@ class Estimate(NamedTuple):
 def checked_budget(num_head: int, num_tail: int, largest: int, what: str) -> None:
     """Check how much is summed and drawn.
 
+    Args:
+        num_head: keys that are summed.
+        num_tail: draws.
+        largest: number of keys.
+        what: what they are.
+
     Raises:
         ValueError: for a head below 1, a tail below 3, or more of one than there are keys.
     """
