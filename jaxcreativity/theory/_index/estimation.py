@@ -48,13 +48,13 @@ class Keys(NamedTuple):
         cut: numbers -> the keys themselves, `(m, d)`.
         values: numbers -> what the mean is taken of, `(m, c)`.
         log_weights: numbers -> logarithms of how much each counts, `(m,)`; -inf if not at all.
-        readout: what coordinates tell of values, but for a constant; of no entry (c = 0) if that is not used.
+        readout: what coordinates tell of values, but for a constant; `None` if that is not to be used.
     """
 
     cut: Callable[[Int[Array, " m"]], Float[Array, "m d"]]
     values: Callable[[Int[Array, " m"]], Float[Array, "m c"]]
     log_weights: Callable[[Int[Array, " m"]], Float[Array, " m"]]
-    readout: Float[Array, "p c"]
+    readout: Float[Array, "p c"] | None
 
 
 class Estimate(NamedTuple):
@@ -180,7 +180,7 @@ class _Drawn(NamedTuple):
     min_energy: Float[Array, " q"]
     weight: Float[Array, "q m"]
     values: Float[Array, "q m c"]
-    control: Float[Array, "q m c"]
+    control: Float[Array, "q m c"] | Float[Array, ""]
 
     def total(self) -> Partial:
         weighted_sum = jnp.sum(self.weight[..., None] * self.values + self.control, axis=1)
@@ -195,7 +195,8 @@ class _Drawn(NamedTuple):
 
 def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
     shape = places.cell.shape
-    found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, keys.readout.astype(u.dtype))
+    readout = jnp.zeros((z.shape[1], 0)) if keys.readout is None else keys.readout
+    found = weigh(z, jax.lax.stop_gradient(temperature), cells, places, keys.log_weights, readout.astype(u.dtype))
     # Of a cell without keys that count; rarely, a key without weight to which rounding brought the place.
     there = (found.log_mass > -jnp.inf) & (found.log_weight > -jnp.inf)
     log_masses = jnp.where(there, found.log_mass - places.log_chance, -jnp.inf)
@@ -214,10 +215,10 @@ def _drawn(u, z, temperature, cells, keys, places) -> _Drawn:
     energies = _weighted(squares, temperature[:, None], log_weights)
     smallest = jax.lax.stop_gradient(energies.min(axis=1))
     weight = (log_weights > -jnp.inf) * jnp.exp((smallest[:, None] - energies) / temperature[:, None]) / shape[1]
-    control = jax.nn.softmax(log_masses)[..., None] * (found.mean - found.value)
-    control = jnp.where(there[..., None], control, 0) * weight.sum(axis=1)[:, None, None]
-    if not control.shape[2]:
-        control = jnp.zeros((), u.dtype)
+    control = jnp.zeros((), u.dtype)
+    if keys.readout is not None:
+        control = jax.nn.softmax(log_masses)[..., None] * (found.mean - found.value)
+        control = jnp.where(there[..., None], control, 0) * weight.sum(axis=1)[:, None, None]
     return _Drawn(smallest, weight, values, control)
 
 

@@ -147,13 +147,11 @@ class IndexedEmpiricalDenoiser:
         def log_weights(numbers):
             return jnp.where(numbers >= 0, jnp.zeros((), y.dtype), -jnp.inf)
 
-        # Of all entries of an image the coordinates would tell, but at the cost of an image for each draw.
-        nothing = jnp.zeros((cells.basis.shape[1], 0), y.dtype)
         temperatures = jax.vmap(lambda s: streaming.as_temperature(s, y.dtype))(sigma)
-        of_image = dataclasses.replace(cells, mean=jnp.zeros_like(cells.mean))
+        around_mean = dataclasses.replace(cells, mean=jnp.zeros_like(cells.mean))
         found = estimate(
-            (y.reshape(len(y), 1, -1) - mean[None, None]), temperatures, of_image,
-            Keys(images, images, log_weights, nothing),
+            y.reshape(len(y), 1, -1) - mean[None, None], temperatures, around_mean,
+            Keys(images, images, log_weights, None),  # reading out an image for each draw would cost as much as one
             num_cells=cells.num_cells_of(self.num_head, len(data)), num_draws=self.num_tail, key=self.key,
         )  # fmt: skip
         x_hat, error = (x.reshape(y.shape) for x in found)

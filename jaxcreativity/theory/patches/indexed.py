@@ -15,7 +15,7 @@ from jaxcreativity.theory.patches._keys import KeyImages
 from jaxcreativity.theory.patches.index import PatchIndex
 from jaxcreativity.theory.patches.local import LocalDenoiser
 
-_BYTES, _OF_A_CELL, _OF_A_DRAW = 2**30, 80, 96
+_BYTES, _OF_A_CELL, _OF_A_DRAW = 2**30, 80, 176
 """Bytes that a group of examples holds at once, about, and what of them is for each cell and each draw of a query."""
 
 
@@ -31,7 +31,7 @@ class IndexedLocalDenoiser:
     Args:
         index: of the training images, from `build_index`.
         num_head: patches that are summed one by one, about: whole cells are.
-        num_tail: draws for each pixel, at least 3. What some thousands err is in results/benchmarks/indexed.json.
+        num_tail: draws for each pixel, at least 3. What how many err is in results/benchmarks/indexed.json.
         key: random key of the draws.
         labels: as of `LocalDenoiser`, as the next three.
         label: the class that counts.
